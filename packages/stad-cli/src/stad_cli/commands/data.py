@@ -1,0 +1,182 @@
+"""`stad data`: make a synthetic dataset, check a dataset, look at one."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
+
+import typer
+
+from stad_cli.commands.evaluate import DatasetName, Part
+
+if TYPE_CHECKING:
+    from stad_data.check import Problem
+    from stad_data.synthetic.scene import Layout
+
+app = typer.Typer(no_args_is_help=True)
+make = typer.Typer(no_args_is_help=True)
+app.add_typer(make, name="make", help="Make a dataset as real files.")
+
+Root = Annotated[Path, typer.Argument(help="Folder of the dataset.")]
+Form = Annotated[DatasetName, typer.Option(help="Layout of the folder.")]
+Split = Annotated[int, typer.Option(min=1, help="Which split, where there are several.")]
+
+SHOWN = 20
+"""Problems of one severity that are listed without --all."""
+
+
+@make.command("synthetic", epilog="Example:  stad data make synthetic SYNTHETIC --layouts ava")
+def make_synthetic(
+    out: Annotated[Path, typer.Argument(help="Folder to make.")],
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same data.")] = 0,
+    videos: Annotated[int, typer.Option(min=1, help="Training videos per layout.")] = 90,
+    test_videos: Annotated[int, typer.Option(min=1, help="Test videos per layout.")] = 36,
+    layouts: Annotated[
+        str, typer.Option(help="Which of ava, jhmdb and ucf24, separated by commas.")
+    ] = "ava,jhmdb,ucf24",
+    size: Annotated[
+        tuple[int, int], typer.Option(metavar="WIDTH HEIGHT", help="Of the videos, in pixels.")
+    ] = (160, 120),
+    fps: Annotated[int, typer.Option(min=1, help="Frames per second.")] = 12,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that draw.")] = 2,
+) -> None:
+    """Make videos of moving figures with their annotation, in the files of real datasets.
+
+    OUT/ava, OUT/jhmdb and OUT/ucf24 are what `--dataset ava|jhmdb|ucf24` reads. The actions differ
+    by motion alone. A folder that holds this very dataset is left as it is.
+    """
+    from stad_cli.progress import progress
+    from stad_data.synthetic import make
+
+    chosen = chosen_layouts(layouts)
+    done = 0
+    with progress("drawing", len(chosen) * (videos + test_videos), unit="videos") as advance:
+
+        def tell(now: int, _: int) -> None:
+            nonlocal done
+            advance(now - done)
+            done = now
+
+        make(
+            out,
+            seed=seed,
+            videos=videos,
+            test_videos=test_videos,
+            size=size,
+            fps=fps,
+            layouts=chosen,
+            workers=workers,
+            progress=tell,
+        )
+    for layout in chosen:
+        typer.echo(str(out / layout))
+
+
+def chosen_layouts(text: str) -> "list[Layout]":
+    """The layouts that the user named.
+
+    Raises:
+        InputError: None, or one that does not exist.
+    """
+    from stad_data.synthetic.scene import Layout
+    from stad_eval import InputError
+
+    known = get_args(Layout)
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    wrong = [name for name in names if name not in known]
+    if wrong or not names:
+        raise InputError(
+            "no layout of this name" if wrong else "no layout",
+            expected="some of " + ", ".join(known),
+            found=", ".join(wrong) or repr(text),
+        )
+    return cast("list[Layout]", list(dict.fromkeys(names)))
+
+
+@app.command("check", epilog="Example:  stad data check JHMDB --dataset jhmdb")
+def check_dataset(
+    root: Root,
+    dataset: Form,
+    split: Split = 1,
+    decode: Annotated[
+        Literal["nothing", "ends", "everything"],
+        typer.Option(help="How much of each video to try: nothing, its first and last frame, all."),
+    ] = "ends",
+    show_all: Annotated[bool, typer.Option("--all", help="List every problem.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Look for everything that is wrong with a dataset before training on it.
+
+    Prints the problems and how much of each class there is. Ends with 2 where there are errors.
+    """
+    from stad_cli.engine.data import open_dataset
+    from stad_cli.progress import progress
+    from stad_data.check import Problem, check, coverage_table
+    from stad_eval import InputError
+
+    try:
+        found = open_dataset(dataset.value, root, split=split)
+    except InputError as error:
+        found, table = None, ""
+        # What the reader refuses is the one problem that can be told.
+        problems = [Problem(severity="error", path=None, row=None, message=str(error))]
+    else:
+        count = len(found.train) + len(found.test)
+        with progress("checking", count, unit="videos", quiet=as_json) as seen:
+            problems = check(found, decode=decode, seen=seen)
+        table = coverage_table(found)
+    errors = sum(problem.severity == "error" for problem in problems)
+    if as_json:
+        typer.echo(json.dumps(_as_json(problems)))
+    else:
+        _print_problems(problems, None if show_all else SHOWN)
+        typer.echo(table)
+        typer.echo(f"{errors} errors, {len(problems) - errors} warnings")
+    if errors:
+        raise typer.Exit(2)
+
+
+def _as_json(problems: "list[Problem]") -> list[dict[str, object]]:
+    return [
+        {
+            "severity": problem.severity,
+            "path": None if problem.path is None else str(problem.path),
+            "row": problem.row,
+            "message": problem.message,
+        }
+        for problem in problems
+    ]
+
+
+def _print_problems(problems: "list[Problem]", limit: int | None) -> None:
+    for severity in ("error", "warning"):
+        alike = [problem for problem in problems if problem.severity == severity]
+        for problem in alike[:limit]:
+            sys.stderr.write(f"{problem}\n")
+        if limit is not None and len(alike) > limit:
+            sys.stderr.write(f"... and {len(alike) - limit} more {severity}s; see them by --all\n")
+
+
+@app.command("show", epilog="Example:  stad data show JHMDB --dataset jhmdb --out sheet.png")
+def show_dataset(
+    root: Root,
+    dataset: Form,
+    out: Annotated[Path, typer.Option(help="Image to write, .png.")] = Path("sheet.png"),
+    split: Split = 1,
+    part: Annotated[Part, typer.Option(help="Which videos.")] = Part.TRAIN,
+    count: Annotated[int, typer.Option(min=1, help="Frames on the sheet.")] = 24,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed shows other frames.")] = 0,
+) -> None:
+    """Draw a contact sheet of frames with their annotated boxes and actions."""
+    from stad_cli.annotation_sheet import save_png, sheet
+    from stad_cli.engine.data import open_dataset, part_of
+    from stad_cli.progress import progress
+    from stad_eval import InputError
+
+    if out.suffix.lower() != ".png" or out.is_dir():
+        raise InputError("the sheet is a PNG image", path=out, remedy="name it something.png")
+    found = open_dataset(dataset.value, root, split=split)
+    with progress("drawing", count, unit="frames") as seen:
+        image = sheet(part_of(found, part.value), found.classes, count=count, seed=seed, seen=seen)
+    save_png(image, out)
+    typer.echo(str(out))

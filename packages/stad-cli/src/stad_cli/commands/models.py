@@ -1,0 +1,153 @@
+"""`stad models`: the named models, and what they cost."""
+
+import inspect
+import json
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from stad_models.flops import Cost
+
+app = typer.Typer(no_args_is_help=True)
+
+
+class Rule(StrEnum):
+    """What counts as a multiply-add."""
+
+    MAC = "mac"
+    PAPER = "paper"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Named:
+    """A model on the meta device, and the clip that it was made for."""
+
+    name: str
+    model: "nn.Module"
+    length: int
+    stride: int
+
+
+@app.command("list", epilog="Example:  stad models list --size 256")
+def list_models(
+    size: Annotated[int, typer.Option(min=32, help="Side of the square clip, pixels.")] = 256,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the models with their clip, parameters and multiply-adds per clip."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from stad_models import flops, zoo
+
+    rows = [
+        (named, flops.count(named.model, size, named.length))
+        for named in map(_build, sorted(zoo.__all__))
+    ]
+    if as_json:
+        typer.echo(json.dumps([_json(named, cost) for named, cost in rows], indent=1))
+        return
+    table = Table(title=f"Models (multiply-adds per clip of {size}x{size})", title_justify="left")
+    table.add_column("model", no_wrap=True)
+    for column in ("frames x stride", "M parameters", "G multiply-adds"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for named, cost in rows:
+        table.add_row(
+            named.name,
+            f"{named.length} x {named.stride}",
+            f"{cost.params['total'] / 1e6:.2f}",
+            f"{cost.macs['total'] / 1e9:.2f}",
+        )
+    Console(width=None if Console().is_terminal else 100).print(table)
+
+
+@app.command(
+    "flops", epilog="Example:  stad models flops se_stad_slowfast_r50_8x8 --size 256 --json"
+)
+def count_flops(
+    model: Annotated[str, typer.Argument(help="Name of a model; see: stad models list.")],
+    size: Annotated[int, typer.Option(min=32, help="Side of the square clip, pixels.")] = 256,
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Frames of the clip; default: the model's own.")
+    ] = None,
+    rule: Annotated[
+        Rule,
+        typer.Option(
+            help="mac: one per multiply-add, each layer once. paper: as SE-STAD's tables count "
+            "(normalisation, ReLU and pooling too, the localisation head twice)."
+        ),
+    ] = Rule.MAC,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, in units of one.")] = False,
+) -> None:
+    """Count multiply-adds and parameters of a model, part by part."""
+    from stad_eval import InputError
+    from stad_models import flops
+
+    named = _build(model)
+    try:
+        cost = flops.count(named.model, size, frames or named.length, rule.value)
+    except (ValueError, RuntimeError) as error:
+        raise InputError(
+            f"{model} cannot take a clip of {frames or named.length} frames at {size}x{size}",
+            found=str(error).splitlines()[0],
+            remedy="leave --frames and --size at their defaults, or take multiples of them",
+        ) from error
+    if as_json:
+        typer.echo(json.dumps(_json(named, cost)))
+        return
+    typer.echo(f"{model}: {frames or named.length} frames of {size}x{size}, rule {rule.value}")
+    typer.echo(f"{'part':20}{'G multiply-adds':>18}{'M parameters':>16}")
+    for part in sorted(cost.macs, key="total".__eq__):  # the total last
+        macs, params = cost.macs[part] / 1e9, cost.params[part] / 1e6
+        typer.echo(f"{part:20}{macs:18.3f}{params:16.3f}")
+
+
+def _json(named: _Named, cost: "Cost") -> dict[str, object]:
+    return {"model": named.name, "macs": cost.macs, "params": cost.params}
+
+
+def _build(name: str) -> _Named:
+    """A named model without weights: nothing is initialised and no memory is taken."""
+    import torch
+
+    from stad_models import zoo
+
+    _check_name(name, zoo.__all__)
+    builder = getattr(zoo, name)
+    detector = "num_classes" in inspect.signature(builder).parameters
+    with torch.device("meta"):
+        model = builder(80) if detector else builder()
+    length, stride = (model.clip_length, model.clip_stride) if detector else _trunk_clip(name)
+    return _Named(name=name, model=model, length=length, stride=stride)
+
+
+def _check_name(name: str, known: list[str]) -> None:
+    from difflib import get_close_matches
+
+    from stad_eval import InputError
+
+    if name not in known:
+        near = get_close_matches(name, known, n=3, cutoff=0.4)
+        raise InputError(
+            "no model of this name",
+            found=name,
+            expected="one of " + ", ".join(near or sorted(known)),
+            remedy="see all of them with: stad models list",
+        )
+
+
+def _trunk_clip(name: str) -> tuple[int, int]:
+    """Frames and stride of a trunk, from its name: ``4x16`` are those of the (slow) pathway.
+
+    SlowFast samples every 2nd frame for its fast pathway, so its clip has A * B / 2 of them.
+    """
+    found = re.search(r"_(\d+)x(\d+)", name)
+    if found is None:
+        raise ValueError(f"{name}: a trunk's name must say its clip, such as ..._8x8")
+    frames, stride = int(found[1]), int(found[2])
+    return (frames * stride // 2, 2) if name.startswith("slowfast") else (frames, stride)

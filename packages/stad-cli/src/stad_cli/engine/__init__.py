@@ -1,0 +1,1 @@
+"""Everything with side effects between a recipe and a run folder: training and evaluation."""

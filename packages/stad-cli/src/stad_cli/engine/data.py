@@ -1,0 +1,318 @@
+"""From a recipe and a folder to batches on a device."""
+
+import multiprocessing
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from stad_cli.config import DataSection, Recipe, nearest
+from stad_cli.engine.distributed import Processes
+from stad_data import Dataset, VideoAnnotation, transforms
+from stad_data.clips import FrameSource
+from stad_data.datasets import ava, jhmdb, ucf24
+from stad_data.frame_cache import cache_videos
+from stad_data.loading import Batch, ClipDataset, Transform, collate
+from stad_data.sampling import EpochBatches, Key, balanced_weights, keyframe_samples
+from stad_eval import InputError
+from stad_models.structures import Targets
+
+DATASETS = ("ava", "jhmdb", "ucf24", "synthetic")
+
+# The trunks' public weights were trained on frames normalised by these (of frames in [0, 1]).
+MEAN, SPREAD = 0.45, 0.225
+
+
+def open_dataset(name: str, root: Path, *, split: int = 1) -> Dataset:
+    """Read a dataset's annotations from its folder.
+
+    Args:
+        name: "ava", "jhmdb", "ucf24", or "synthetic": what `stad data make synthetic` wrote, in
+            the layout of AVA.
+        root: The folder.
+        split: Where the dataset has several.
+
+    Raises:
+        InputError: Unknown name, no such folder, or files that are not of this layout.
+    """
+    if name not in DATASETS:
+        raise InputError(f"unknown dataset {name!r}", remedy=nearest(name, DATASETS))
+    if not root.is_dir():
+        raise InputError(
+            "no such data folder", path=root, remedy="name the dataset's folder by --data"
+        )
+    if name == "jhmdb":
+        return jhmdb.read(root, split=split)
+    if name == "ucf24":
+        return ucf24.read(root, split=split)
+    return ava.read(root)
+
+
+def dataset_of(recipe: Recipe, root: Path) -> Dataset:
+    """The recipe's dataset, cut to `data.videos` where that names some.
+
+    Raises:
+        InputError: See `open_dataset`; or a video of `data.videos` that is not there.
+    """
+    dataset = open_dataset(recipe.data.dataset, root, split=recipe.data.split)
+    wanted = recipe.data.videos
+    if not wanted:
+        return dataset
+    known = [annotation.video for annotation in (*dataset.train, *dataset.test)]
+    for video in wanted:
+        if video not in known:
+            raise InputError(
+                f"data.videos names {video!r}, which is not in the dataset",
+                path=root,
+                remedy=nearest(video, known[:1000]),
+            )
+    return replace(
+        dataset,
+        train=tuple(annotation for annotation in dataset.train if annotation.video in wanted),
+        test=tuple(annotation for annotation in dataset.test if annotation.video in wanted),
+    )
+
+
+def part_of(dataset: Dataset, part: str) -> tuple[VideoAnnotation, ...]:
+    """The training or the test videos.
+
+    Raises:
+        InputError: Another word, or a part without a single annotated frame.
+    """
+    if part not in ("train", "test"):
+        raise InputError(f"unknown part {part!r}", expected="train or test")
+    videos = dataset.train if part == "train" else dataset.test
+    if not any(len(annotation.keyframes) for annotation in videos):
+        raise InputError(f"the {part} part of {dataset.name} has no annotated frame")
+    return videos
+
+
+def frame_caches(
+    annotations: Iterable[VideoAnnotation],
+    data: DataSection,
+    *,
+    seen: Callable[[int], None] = lambda _: None,
+) -> dict[str, FrameSource]:
+    """Every video decoded into memory, where the recipe says `cache`; else nothing.
+
+    `seen` is told 1 after every video.
+
+    Raises:
+        InputError: A video that cannot be read, or more frames than `cache_gib` has room for.
+    """
+    if not data.cache:
+        return {}
+    videos = tuple(annotations)
+    made = cache_videos(
+        [annotation.path for annotation in videos],
+        size=data.cache_size or data.size,
+        workers=min(4, os.cpu_count() or 1),
+        max_bytes=int(data.cache_gib * 2**30),
+        progress=lambda _done, _total: seen(1),
+    )
+    return {annotation.video: made[annotation.path] for annotation in videos}
+
+
+def training_batches(
+    recipe: Recipe,
+    dataset: Dataset,
+    group: Processes,
+    *,
+    start: int,
+    caches: Mapping[str, FrameSource],
+) -> Iterator[Batch]:
+    """This process's endless stream of training batches, from backward pass number `start` on.
+
+    Which clips a batch holds and how they are changed depends on the seed and the number of the
+    backward pass alone; R processes with batch b draw together what one with batch R x b draws.
+
+    Raises:
+        InputError: No training sample; while iterating, whatever is wrong with a video.
+    """
+    videos = part_of(dataset, "train")
+    samples = keyframe_samples(
+        videos, every=recipe.data.every_nth_frame, empty=not recipe.data.skip_empty
+    )
+    if not len(samples):
+        raise InputError(
+            f"the train part of {dataset.name} has no annotated actor",
+            remedy="set data.skip_empty=false to train on frames without actors",
+        )
+    weights = None
+    if recipe.data.balance:
+        weights = balanced_weights(videos, samples, power=recipe.data.balance)
+    order = EpochBatches(
+        size=len(samples),
+        batch=recipe.optim.batch,
+        seed=recipe.run.seed,
+        rank=group.rank,
+        ranks=group.ranks,
+        start=start,
+        weights=weights,
+    )
+    clips = ClipDataset(
+        videos,
+        samples,
+        length=recipe.clip.length,
+        stride=recipe.clip.stride,
+        transform=training_transform(recipe, dataset),
+        seed=recipe.run.seed,
+        caches=caches,
+    )
+    return _load(clips, order, workers=recipe.run.workers, pinned=group.device.type == "cuda")
+
+
+def keyframe_batches(
+    recipe: Recipe,
+    annotations: Sequence[VideoAnnotation],
+    samples: NDArray[np.int64],
+    *,
+    caches: Mapping[str, FrameSource],
+    workers: int,
+) -> Iterator[Batch]:
+    """Clips around `samples` (rows of video number and frame) in order, as the model tests them."""
+    clips = ClipDataset(
+        annotations,
+        samples,
+        length=recipe.clip.length,
+        stride=recipe.clip.stride,
+        transform=test_transform(recipe),
+        caches=caches,
+    )
+    size = recipe.eval.batch
+    keys = [(0, row) for row in range(len(samples))]
+    order = [keys[first : first + size] for first in range(0, len(keys), size)]
+    return _load(clips, order, workers=min(workers, len(order)), pinned=False)
+
+
+def training_transform(recipe: Recipe, dataset: Dataset) -> Transform:
+    """The recipe's random changes of a training clip, its size included.
+
+    Raises:
+        InputError: A class of `augment.flip_pairs` that the dataset does not know.
+    """
+    augment, data = recipe.augment, recipe.data
+    steps: list[Transform] = [transforms.RepeatKeyframe()] if recipe.clip.repeat_keyframe else []
+    if data.size is not None:
+        if not _keeps_aspect(data):
+            steps.append(transforms.FixedResize(*data.size))
+        if augment.scale != (1.0, 1.0) or _keeps_aspect(data):
+            steps.append(transforms.RandomScaledCrop(data.size, augment.scale))
+    elif augment.short_side is not None and augment.crop is not None:
+        # The crop's scale counts from the shorter side that just covers it.
+        low, high = (side / augment.crop for side in augment.short_side)
+        steps.append(transforms.RandomScaledCrop((augment.crop, augment.crop), (low, high)))
+    elif data.short_side is not None:
+        steps.append(transforms.ShortSideResize(data.short_side))
+    if augment.flip:
+        steps.append(transforms.RandomFlip(augment.flip, label_pairs=_pairs(recipe, dataset)))
+    if augment.brightness or augment.contrast or augment.saturation:
+        steps.append(
+            transforms.ColorJitter(
+                brightness=augment.brightness,
+                contrast=augment.contrast,
+                saturation=augment.saturation,
+            )
+        )
+    return transforms.Compose(steps)
+
+
+def test_transform(recipe: Recipe) -> Transform:
+    """How a clip is brought to the model's size for a test; nothing random."""
+    data = recipe.data
+    steps: list[Transform] = [transforms.RepeatKeyframe()] if recipe.clip.repeat_keyframe else []
+    if data.size is not None:
+        steps.append(transforms.FixedResize(*data.size))
+    elif data.short_side is not None:
+        steps.append(transforms.ShortSideResize(data.short_side))
+    return transforms.Compose(steps)
+
+
+def normalise(clips: Tensor) -> Tensor:
+    """Frames uint8 of any shape as the float32 that every model here was trained on."""
+    return clips.float().sub_(255.0 * MEAN).mul_(1.0 / (255.0 * SPREAD))
+
+
+def to_device(batch: Batch, device: torch.device) -> tuple[Tensor, Targets]:
+    """A batch as a detector takes it: moved as bytes, normalised where it computes."""
+    clips = normalise(batch.clips.to(device, non_blocking=True))
+    return clips, Targets(boxes=tuple(batch.boxes), labels=tuple(batch.labels)).to(device)
+
+
+def _keeps_aspect(data: DataSection) -> bool:
+    """Whether frames come from a cache of the same shape: one resize does, and is sharper."""
+    if not data.cache or data.size is None or data.cache_size is None:
+        return False
+    return data.cache_size[0] * data.size[1] == data.cache_size[1] * data.size[0]
+
+
+def _pairs(recipe: Recipe, dataset: Dataset) -> tuple[tuple[int, int], ...]:
+    names = dataset.classes.names
+    for name in (name for pair in recipe.augment.flip_pairs for name in pair):
+        if name not in names:
+            raise InputError(f"augment.flip_pairs: no class {name!r}", remedy=nearest(name, names))
+    return tuple((names.index(a), names.index(b)) for a, b in recipe.augment.flip_pairs)
+
+
+class _Batches(TorchDataset[Any]):
+    """Whole batches by their keys; what went wrong comes back as a value.
+
+    A DataLoader would wrap an exception of a worker in a traceback; the user needs its message.
+    """
+
+    def __init__(self, clips: ClipDataset) -> None:
+        self._clips = clips
+
+    def __getitem__(self, key: Key) -> Any:  # noqa: ANN401 - see the class
+        return self.__getitems__([key])
+
+    def __getitems__(self, keys: Sequence[Key]) -> Any:  # noqa: ANN401
+        try:
+            return collate([self._clips[key] for key in keys])
+        except (InputError, OSError) as error:
+            return error
+
+
+def _load(
+    clips: ClipDataset, order: Iterable[list[Key]], *, workers: int, pinned: bool
+) -> Iterator[Batch]:
+    loader: DataLoader[Any] = DataLoader(
+        _Batches(clips),
+        batch_sampler=order,  # pyright: ignore[reportArgumentType] - any iterable of keys will do
+        num_workers=workers,
+        collate_fn=_same,
+        pin_memory=pinned,
+        prefetch_factor=4 if workers else None,
+        # Its own generator: the global one belongs to the model, to be saved and restored.
+        generator=torch.Generator().manual_seed(0),
+        # Forked workers share the frame caches.
+        multiprocessing_context=(
+            multiprocessing.get_context("fork") if workers and sys.platform == "linux" else None
+        ),
+    )
+    with warnings.catch_warnings():
+        # Python warns of forking beside threads; the children only decode and never use torch's.
+        warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
+        batches = iter(loader)
+    return _checked(batches)
+
+
+def _checked(batches: Iterator[Any]) -> Iterator[Batch]:
+    for batch in batches:
+        if isinstance(batch, Exception):
+            raise batch
+        yield batch
+
+
+def _same(batch: Any) -> Any:  # noqa: ANN401 - collated already
+    return batch

@@ -1,0 +1,1 @@
+"""Trunks that turn clips into features."""

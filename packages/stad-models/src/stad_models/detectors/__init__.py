@@ -1,0 +1,1 @@
+"""Whole detectors: composition only."""

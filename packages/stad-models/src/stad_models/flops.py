@@ -1,0 +1,157 @@
+"""Multiply-adds and parameters of a model, part by part, without running it.
+
+Everything happens on the meta device: shapes are worked out, nothing is computed and no memory is
+needed for weights or maps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch._ops import OpOverload
+from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from stad_models.detectors.se_stad import SeStad
+
+Rule = Literal["mac", "paper"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a model costs for one clip, in units of one.
+
+    Attributes:
+        macs: multiply-adds by part, and their "total". A trunk has only "backbone".
+        params: parameters by part, and their "total".
+    """
+
+    macs: dict[str, int]
+    params: dict[str, int]
+
+
+def count(
+    model: nn.Module,
+    size: int | tuple[int, int],
+    frames: int,
+    rule: Rule = "mac",
+    *,
+    actors: int = 10,
+) -> Cost:
+    """Cost of one clip in evaluation mode.
+
+    Args:
+        model: a `SeStad`, or a backbone (counted as the part "backbone"); it is not changed,
+            and may have its weights on the meta device.
+        size: side of a square clip, or (width, height), in pixels.
+        frames: frames of the clip.
+        rule: "mac" counts convolutions, linear layers and the matrix products of non-local blocks,
+            each once. "paper" is what SE-STAD's tables count: these, batch normalisation (2 per
+            element), ReLU and max-pooling (1 per element put out), and the localisation head twice,
+            because the authors' training code runs it twice.
+        actors: regions that the action head sees.
+
+    Raises:
+        ValueError: the rule is unknown, or the model cannot take such a clip.
+    """
+    if rule not in ("mac", "paper"):
+        raise ValueError(f"count: rule must be 'mac' or 'paper', found {rule!r}")
+    width, height = (size, size) if isinstance(size, int) else size
+    clips = torch.empty((1, 3, frames, height, width), device="meta")
+    if isinstance(model, SeStad):
+        macs = _detector_macs(model, clips, rule, actors)
+        params = {part: _params(model.get_submodule(part)) for part in macs}
+    else:
+        macs = {"backbone": _run(model, rule, clips)[1]}
+        params = {"backbone": _params(model)}
+    return Cost(
+        macs={"total": sum(macs.values()), **macs}, params={"total": sum(params.values()), **params}
+    )
+
+
+def _detector_macs(model: SeStad, clips: Tensor, rule: Rule, actors: int) -> dict[str, int]:
+    rois = torch.empty((actors, 5), device="meta")
+    size = (clips.shape[4], clips.shape[3])
+    features, backbone = _run(model.get_submodule("backbone"), rule, clips)
+    levels, neck = _run(model.get_submodule("neck"), rule, features.keyframe)
+    _, localisation = _run(model.get_submodule("localisation_head"), rule, levels, size)
+    _, action = _run(model.get_submodule("action_head"), rule, features.clip, rois)
+    passes = 2 if rule == "paper" else 1
+    return {
+        "backbone": backbone,
+        "neck": neck,
+        "localisation_head": passes * localisation,
+        "action_head": action,
+    }
+
+
+class _Counter(TorchDispatchMode):
+    """Adds up the cost of every operation that runs under it."""
+
+    def __init__(self, rule: Rule) -> None:
+        super().__init__()
+        self.macs = 0
+        self._elementwise = rule == "paper"
+
+    def __torch_dispatch__(
+        self,
+        func: OpOverload,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
+        result = func(*args, **(kwargs or {}))
+        packet = func.overloadpacket
+        if packet in _PRODUCTS:
+            self.macs += _PRODUCTS[packet](args, result)
+        elif self._elementwise and packet in _ELEMENTWISE:
+            first = result[0] if isinstance(result, tuple) else result
+            self.macs += _ELEMENTWISE[packet] * first.numel()
+        return result
+
+
+def _convolution(args: tuple[Any, ...], result: Tensor) -> int:
+    weight: Tensor = args[1]  # [out, in / groups, *kernel]
+    return result.numel() * prod(weight.shape[1:])
+
+
+_ATEN = torch.ops.aten
+_PRODUCTS = {
+    _ATEN.convolution: _convolution,
+    _ATEN.mm: lambda args, result: result.numel() * args[0].shape[-1],
+    _ATEN.addmm: lambda args, result: result.numel() * args[1].shape[-1],
+    _ATEN.bmm: lambda args, result: result.numel() * args[0].shape[-1],
+}
+_ELEMENTWISE = {
+    _ATEN.native_batch_norm: 2,
+    _ATEN._native_batch_norm_legit_no_training: 2,
+    _ATEN.cudnn_batch_norm: 2,
+    _ATEN.relu: 1,
+    _ATEN.relu_: 1,
+    _ATEN.max_pool2d_with_indices: 1,
+    _ATEN.max_pool3d_with_indices: 1,
+}
+
+
+def _run(part: nn.Module, rule: Rule, *inputs: object) -> tuple[Any, int]:
+    """What a part gives for inputs on the meta device, and what that costs."""
+    state = {**dict(part.named_parameters()), **dict(part.named_buffers())}
+    on_meta = {name: torch.empty_like(value, device="meta") for name, value in state.items()}
+    was_training = [module for module in part.modules() if module.training]
+    part.eval()
+    try:
+        with torch.no_grad(), torch.device("meta"), _Counter(rule) as counter:
+            result = functional_call(part, on_meta, inputs)
+    finally:
+        for module in was_training:
+            module.training = True
+    return result, counter.macs
+
+
+def _params(part: nn.Module) -> int:
+    return sum(weight.numel() for weight in part.parameters())

@@ -1,0 +1,1 @@
+"""Heads: where actors are, and what they do."""

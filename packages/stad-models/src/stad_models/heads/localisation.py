@@ -1,0 +1,76 @@
+"""What every localisation head offers to a detector. N clips, at most K proposals each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+HeadOutput = Any
+"""What a localisation head says; its form is the head's own affair."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Proposals:
+    """Boxes that may hold an actor, of a whole batch, by clip and then by score, best first.
+
+    Attributes:
+        boxes: `[R, 4]` xyxy in pixels of the clip tensor.
+        scores: `[R]` in [0, 1].
+        clips: `[R]` int64, position in the batch.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    clips: Tensor
+
+    def __len__(self) -> int:
+        return self.boxes.shape[0]
+
+    def select(self, rows: Tensor) -> Proposals:
+        """The named rows, in the order given."""
+        return Proposals(boxes=self.boxes[rows], scores=self.scores[rows], clips=self.clips[rows])
+
+    def rois(self) -> Tensor:
+        """`[R, 5]`: position in the batch, then the box, as RoIAlign takes them."""
+        return torch.cat((self.clips[:, None].to(self.boxes.dtype), self.boxes), dim=1)
+
+
+class LocalisationHead(Protocol):
+    """Finds actors, of whatever action, on a pyramid of keyframe maps.
+
+    What a call gives goes back into the other two, so that one pass serves losses and proposals.
+    """
+
+    def __call__(self, levels: Sequence[Tensor], size: tuple[int, int]) -> HeadOutput:
+        """Maps `[N, C, H, W]`, fine to coarse, and the clip's (width, height) in pixels."""
+        ...
+
+    def losses(self, output: HeadOutput, boxes: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Named losses against boxes `[Ni, 4]` per clip."""
+        ...
+
+    def proposals(self, output: HeadOutput, *, threshold: float, limit: int) -> Proposals:
+        """Dense boxes scored above `threshold`, at most `limit` per clip, detached, before NMS."""
+        ...
+
+
+def suppress(proposals: Proposals, *, iou: float, limit: int) -> Proposals:
+    """Non-maximum suppression within each clip, then at most `limit` of the best per clip.
+
+    Empty input gives empty output. A box goes where a better one of the same clip overlaps it by
+    more than `iou`.
+    """
+    kept = batched_nms(proposals.boxes, proposals.scores, proposals.clips, iou)
+    kept = kept.sort().values
+    survivors = proposals.select(kept)
+    return survivors.select(_rank_in_clip(survivors.clips) < limit)
+
+
+def _rank_in_clip(clips: Tensor) -> Tensor:
+    # Rows of a clip lie together, so a row's rank is its distance from the first row of its clip.
+    return torch.arange(len(clips), device=clips.device) - torch.searchsorted(clips, clips)

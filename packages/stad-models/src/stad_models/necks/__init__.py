@@ -1,0 +1,1 @@
+"""Pyramids between trunk and heads."""

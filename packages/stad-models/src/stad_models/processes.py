@@ -1,0 +1,19 @@
+"""Numbers that all processes of a distributed training run must agree on."""
+
+from __future__ import annotations
+
+import torch.distributed
+from torch import Tensor
+
+
+def shared_normaliser(count: Tensor) -> Tensor:
+    """The count summed over all processes, at least 1, divided by the number of processes.
+
+    Gradients are averaged over processes, so a sum of losses divided by this gives the same update
+    for any split of a batch. Without `torch.distributed` it is the count itself, at least 1.
+    """
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return count.clamp(min=1)
+    total = count.detach().clone()
+    torch.distributed.all_reduce(total)
+    return total.clamp(min=1) / torch.distributed.get_world_size()

@@ -1,0 +1,145 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from stad_ssl import MeanTeacher
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+
+
+def shift(model: nn.Module, by: float) -> None:
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(by)
+
+
+def test_average_follows_the_recurrence():
+    student = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(student.weight, 1.0)
+    teacher = MeanTeacher(student, momentum=0.75, warm_up=False)
+    for value in (2.0, 4.0):
+        nn.init.constant_(student.weight, value)
+        teacher.update(student)
+    # 0.75 * 1 + 0.25 * 2 = 1.25; 0.75 * 1.25 + 0.25 * 4 = 1.9375
+    assert teacher.model.weight.item() == pytest.approx(1.9375)
+    assert teacher.updates == 2
+
+
+def test_warm_up_and_a_function_of_the_updates():
+    student = nn.Linear(1, 1)
+    teacher = MeanTeacher(student, momentum=0.5)
+    seen = []
+    for _ in range(12):
+        seen.append(teacher.momentum())
+        teacher.update(student)
+    assert seen[:2] == pytest.approx([0.1, 2 / 11])
+    assert max(seen) == 0.5
+    ramped = MeanTeacher(student, momentum=lambda n: n / 4)
+    assert ramped.momentum() == 0.0
+    ramped.update(student)
+    assert ramped.momentum() == 0.25
+
+
+def test_no_gradient_reaches_the_teacher_and_the_student_is_untouched():
+    student = network()
+    before = copy.deepcopy(student.state_dict())
+    teacher = MeanTeacher(student)
+    inputs = torch.randn(5, 3, requires_grad=True)
+    outputs = teacher(inputs)
+    assert not outputs.requires_grad
+    assert not any(p.requires_grad for p in teacher.model.parameters())
+    assert all(p.requires_grad for p in student.parameters())
+    assert student.training
+    assert not teacher.model.training
+    for name, value in student.state_dict().items():
+        assert torch.equal(value, before[name])
+    shift(student, 1.0)
+    for own, new in zip(teacher.model.parameters(), student.parameters(), strict=True):
+        assert not torch.equal(own, new)
+
+
+def test_buffers_copied_or_averaged():
+    student = network()
+    copied = MeanTeacher(student, momentum=0.5, warm_up=False)
+    averaged = MeanTeacher(student, momentum=0.5, warm_up=False, buffers="average")
+    student(torch.randn(16, 3) + 3.0)
+    for teacher in (copied, averaged):
+        teacher.update(student)
+    assert torch.equal(copied.model[1].running_mean, student[1].running_mean)
+    torch.testing.assert_close(averaged.model[1].running_mean, student[1].running_mean / 2)
+    assert averaged.model[1].num_batches_tracked == 1  # a counter is never averaged
+
+
+def test_frozen_parts_stay_bit_equal():
+    student = network()
+    student[0].requires_grad_(False)
+    teacher = MeanTeacher(student, momentum=0.9)
+    for _ in range(5):
+        shift(student[2], 0.1)
+        teacher.update(student)
+    assert torch.equal(teacher.model[0].weight, student[0].weight)
+    assert not torch.equal(teacher.model[2].weight, student[2].weight)
+
+
+def test_state_resumes_to_the_bit():
+    student = network()
+    teacher = MeanTeacher(student, momentum=0.97)
+    for _ in range(3):
+        shift(student, 0.3)
+        teacher.update(student)
+    state = copy.deepcopy(teacher.state_dict())
+    resumed = MeanTeacher(student, momentum=0.97)
+    resumed.load_state_dict(state)
+    for _ in range(3):
+        shift(student, 0.3)
+        teacher.update(student)
+        resumed.update(student)
+    assert resumed.updates == teacher.updates == 6
+    for name, value in teacher.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name])
+
+
+def test_restart_copies_the_student_and_its_buffers():
+    student = network()
+    teacher = MeanTeacher(student, momentum=0.9, buffers="average")
+    student(torch.randn(8, 3))
+    shift(student, 1.0)
+    teacher.update(student)
+    teacher.restart(student)
+    assert teacher.updates == 0
+    for name, value in student.state_dict().items():
+        assert torch.equal(value, teacher.model.state_dict()[name])
+
+
+def test_wrapped_students_are_unwrapped():
+    student = network()
+    wrapped = nn.DataParallel(student)
+    compiled = torch.compile(student, backend="eager")
+    for outer in (wrapped, compiled):
+        teacher = MeanTeacher(outer)
+        assert teacher.model.state_dict().keys() == student.state_dict().keys()
+        teacher.update(outer)
+
+
+def test_bad_input_is_named():
+    student = network()
+    with pytest.raises(ValueError, match=r"\[0, 1\]; got 1.5"):
+        MeanTeacher(student, momentum=1.5)
+    with pytest.raises(ValueError, match=r"got -1"):
+        MeanTeacher(student, momentum=lambda _: -1.0).update(student)
+    with pytest.raises(ValueError, match="sum"):
+        MeanTeacher(student, buffers="sum")  # type: ignore[arg-type]
+    teacher = MeanTeacher(student)
+    with pytest.raises(ValueError, match="differ in"):
+        teacher.update(nn.Linear(3, 4))
+    with pytest.raises(ValueError, match=r"0.weight has shape \(4, 3\)"):
+        teacher.update(nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)))
+    with pytest.raises(ValueError, match="updates"):
+        teacher.load_state_dict({"model": {}})
+    with pytest.raises(ValueError, match="another network"):
+        teacher.load_state_dict({"model": {}, "updates": 1})
