@@ -35,6 +35,20 @@ def test_making_twice_gives_the_same_annotations(stad, tmp_path):
     assert annotation_hashes(tmp_path / "a") == annotation_hashes(tmp_path / "b")
 
 
+def test_videos_can_be_made_as_long_and_large_as_wanted(stad, tmp_path):
+    from stad_data import VideoReader
+
+    options = ["--videos", 1, "--test-videos", 1, "--layouts", "ava", "--workers", 1]
+    options += ["--seconds", 3, 3, "--size", 96, 64, "--fps", 10]
+    assert stad("data", "make", "synthetic", tmp_path / "a", *options).code == 0
+    for path in (tmp_path / "a/ava/videos").iterdir():
+        with VideoReader(path) as video:
+            assert (video.num_frames, video.size) == (30, (96, 64))
+    refused = stad("data", "make", "synthetic", tmp_path / "b", "--seconds", 5, 3)
+    assert refused.code == 2
+    assert "seconds" in refused.err
+
+
 def test_a_sound_dataset_passes_the_check(stad, tiny_ava):
     outcome = stad("data", "check", tiny_ava, "--dataset", "ava", "--decode", "everything")
     assert outcome.code == 0, outcome.err

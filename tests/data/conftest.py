@@ -3,6 +3,7 @@
 import pickle
 import shutil
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -193,3 +194,21 @@ class FakeSource:
 def numbered_source() -> Callable[[tuple[int, int]], FakeSource]:
     """Makes a source whose pixels are the frame's number."""
     return FakeSource
+
+
+@pytest.fixture
+def skip_without() -> Callable[[str], None]:
+    """Skips the test where a backend of VideoReader is not installed or lacks its libraries."""
+
+    def check(backend: str) -> None:
+        try:
+            module = import_module("torchcodec.decoders" if backend == "torchcodec" else backend)
+            if backend == "torchcodec":
+                module.VideoDecoder(b"no video")  # FFmpeg is loaded here at the latest
+        except ImportError as error:
+            pytest.skip(f"{backend} is not installed: {error}")
+        except (RuntimeError, OSError, ValueError) as error:
+            if "libtorchcodec" in str(error):
+                pytest.skip(f"{backend} cannot be loaded: {str(error).splitlines()[0]}")
+
+    return check

@@ -5,6 +5,7 @@ import pytest
 
 from stad_data import VideoReader, VideoWriter, clips, truth_table
 from stad_data.datasets import ava
+from stad_data.datasets.ava_actors import merge
 from stad_eval import InputError, read_ava_csv
 
 
@@ -220,7 +221,7 @@ def test_all_of_a_real_pose_file_merges(real_data):
         real_data / "ava" / "ava_action_list_v2.1_for_activitynet_2018.pbtxt"
     )
     path = real_data / "ava" / "ava_val_v2.1_pose.csv"
-    actors = ava._merge(rows, path, classes, known)
+    actors = merge(rows, path, classes, known)
     assert len(rows.row) == 93_400
     assert len(rows.videos) == 64
     table = np.column_stack([rows.video, rows.timestamp, rows.box, rows.action])

@@ -165,3 +165,78 @@ def test_placements_without_an_inverse_are_refused(scales):
 
 def test_clip_is_what_the_package_exports():
     assert clips.Clip is Clip
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    placement=PLACEMENTS,
+    boxes=BOXES,
+    degrees=st.one_of(st.floats(-40, 40), st.sampled_from([90.0, 180.0, -90.0])),
+    centre=st.tuples(NUMBER, NUMBER),
+    factors=st.tuples(st.floats(0.5, 2), st.floats(0.5, 2)),
+)
+def test_turned_placements_invert_too(placement, boxes, degrees, centre, factors):
+    placement = replace(placement, scale_y=abs(placement.scale_x))
+    turned = placement.rotated(degrees, centre)
+    assert turned.mirrored == placement.mirrored
+    for step in (turned, turned.flipped(100), turned.shifted(3, -4)):
+        there = step.to_clip(boxes)
+        back = step.to_source(there)
+        np.testing.assert_allclose(back, np.array(boxes).reshape(-1, 4), atol=1e-5)
+        corners = np.array(boxes).reshape(-1, 4)[:, [0, 1, 2, 1, 0, 3, 2, 3]].reshape(-1, 4, 2)
+        moved = corners @ step.matrix[:2, :2].T + step.matrix[:2, 2]
+        hull = np.concatenate([moved.min(axis=1), moved.max(axis=1)], axis=1)
+        np.testing.assert_allclose(there, hull, rtol=1e-7, atol=1e-5)
+    scaled = turned.scaled(*factors).matrix
+    np.testing.assert_allclose(scaled, np.diag([*factors, 1.0]) @ turned.matrix)
+
+
+def test_a_quarter_turn_by_hand():
+    """Clockwise about the middle of a 100x50 frame: what was left comes up."""
+    turned = Placement(size=(100, 50)).rotated(90, (50, 25))
+    np.testing.assert_allclose(turned.to_clip([[0, 0, 10, 20]]), [[55, -25, 75, -15]], atol=1e-9)
+    assert turned.turned
+    assert not Placement(size=(4, 4)).turned
+    assert turned.rotated(-90, (50, 25)).to_clip([[1, 2, 3, 4]]).tolist() == [
+        pytest.approx([1, 2, 3, 4])
+    ]
+
+
+def test_boxes_too_thin_for_the_turn_have_no_side_left():
+    turned = Placement(size=(100, 100)).rotated(30, (50, 50))
+    thin = turned.to_source([[10, 50, 90, 51]])[0]
+    assert thin[3] - thin[1] == pytest.approx(0)
+    assert thin[2] > thin[0]
+    cut = turned.to_source([[-500, -500, 500, 500]], clip=True)
+    assert cut.tolist() == [[0, 0, 100, 100]]
+
+
+def test_a_turn_by_45_degrees_has_no_inverse_for_boxes():
+    with pytest.raises(InputError, match="invertible"):
+        Placement(size=(10, 10)).rotated(45, (5, 5))
+
+
+def test_time_reversed_twice_is_time():
+    placement = Placement(size=(10, 10))
+    assert placement.reversed().backwards
+    assert placement.reversed().reversed() == placement
+
+
+@pytest.mark.parametrize(
+    "masks",
+    [
+        np.zeros((4, 48, 63), np.uint8),
+        np.zeros((3, 48, 64), np.uint8),
+        np.zeros((4, 48, 64), np.float64),
+    ],
+)
+def test_masks_that_do_not_fit_are_refused(make_clip, masks):
+    with pytest.raises(InputError, match="masks"):
+        replace(make_clip(), masks=masks)
+
+
+def test_the_keyframe_is_in_the_middle_unless_told(make_clip):
+    assert make_clip(length=5).keyframe == 2
+    assert replace(make_clip(length=4), keyframe=1).keyframe == 1
+    with pytest.raises(InputError, match="keyframe"):
+        replace(make_clip(length=4), keyframe=4)

@@ -1,5 +1,6 @@
 """JHMDB: boxes by the published rule, classes from folders, every inconsistency named."""
 
+import pickle
 import shutil
 from pathlib import Path
 
@@ -113,7 +114,7 @@ def edit(root: Path, name: str, text: str) -> None:
         ("b.avi 1 1", "bad line"),
         ("../b.avi 1", "bad line"),
         ("a.avi 2", "listed twice"),
-        ("absent.avi 1", "no file for video jump/absent"),
+        ("absent.avi 1", "no file for jump/absent"),
     ],
 )
 def test_bad_lines_are_named_with_file_and_row(jhmdb_root, line, message):
@@ -223,3 +224,85 @@ def test_real_videos_have_as_many_frames_as_their_masks(real_jhmdb):
             assert reader.num_frames == video.num_frames
             assert reader.size == video.size
             assert reader.fps == pytest.approx(video.fps)
+
+
+def test_masks_are_read_when_asked_for(jhmdb_root):
+    video = jhmdb.read(jhmdb_root).train[1]
+    source = pickle.loads(pickle.dumps(video.masks))
+    masks = source.read([3, 0])
+    assert (masks.shape, masks.dtype) == ((2, 48, 64), np.uint8)
+    expected = np.zeros((48, 64), np.uint8)
+    expected[10:20, 6:30] = 1
+    np.testing.assert_array_equal(masks[0], expected)
+    assert source.read([]).shape == (0, 48, 64)
+    with pytest.raises(InputError, match="no mask of this frame"):
+        source.read([12])
+
+
+def test_listed_videos_without_a_file(jhmdb_root):
+    (jhmdb_root / "videos" / "wave" / "c.mp4").unlink()
+    with pytest.raises(InputError, match="no file for wave/c") as error:
+        jhmdb.read(jhmdb_root)
+    assert error.value.row == 1
+    assert jhmdb.read(jhmdb_root, missing="skip").test == ()
+    (kept,) = jhmdb.read(jhmdb_root, missing="keep").test
+    assert (kept.path, kept.num_boxes) == (jhmdb_root / "videos" / "wave" / "c.mp4", 12)
+    shutil.rmtree(jhmdb_root / "videos")
+    assert len(jhmdb.read(jhmdb_root, missing="keep").train) == 2
+
+
+def test_other_splits_are_read_where_their_lists_are(jhmdb_root):
+    for name, text in (("jump", "a.avi 2\nb.avi 1\n"), ("wave", "c.avi 0\n")):
+        (jhmdb_root / "splits" / f"{name}_test_split2.txt").write_text(text)
+    data = jhmdb.read(jhmdb_root, split=2)
+    assert [v.video for v in data.train] == ["jump/b"]
+    assert [v.video for v in data.test] == ["jump/a"]
+    with pytest.raises(InputError, match="lists of splits 1, 2"):
+        jhmdb.read(jhmdb_root, split=3)
+
+
+def test_joints_count_from_the_edge_of_the_first_pixel(tmp_path):
+    path = tmp_path / "joint_positions.mat"
+    positions = np.arange(2 * 15 * 3, dtype=float).reshape(2, 15, 3)
+    savemat(path, {"pos_img": positions, "pos_world": positions})
+    joints = jhmdb.read_joints(path)
+    assert joints.shape == (3, 15, 2)
+    np.testing.assert_array_equal(joints[2, 4], positions[:, 4, 2] - 0.5)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"other": np.ones(3)},
+        {"pos_img": np.ones((2, 14, 3))},
+        {"pos_img": np.ones((3, 15, 3))},
+        {"pos_img": np.full((2, 15, 3), np.nan)},
+    ],
+)
+def test_bad_joints_are_named(tmp_path, content):
+    path = tmp_path / "joint_positions.mat"
+    savemat(path, content)
+    with pytest.raises(InputError) as error:
+        jhmdb.read_joints(path)
+    assert error.value.path == path
+
+
+def test_real_joints(real_data):
+    path = real_data / "jhmdb/joint_positions_sample/joint_positions.mat"
+    joints = jhmdb.read_joints(path)
+    assert joints.shape == (40, len(jhmdb.JOINTS), 2)
+    np.testing.assert_allclose(joints[0, :2], [[286, 106], [289, 128]])
+    published = loadmat(path)["pos_img"]
+    np.testing.assert_array_equal(joints, published.transpose(2, 1, 0) - 0.5)
+
+
+def test_real_masks_lie_in_their_boxes(real_jhmdb):
+    for video in real_jhmdb.test[::60]:
+        (track,) = video.tracks
+        masks = video.masks.read(track.frames[::10])
+        for mask, box in zip(masks, track.boxes[::10].astype(int), strict=True):
+            assert set(np.unique(mask)) == {0, 1}
+            ys, xs = np.nonzero(mask)
+            assert (xs.min(), ys.min()) == (box[0], box[1])
+            assert xs.max() < box[2] <= xs.max() + 2
+            assert ys.max() < box[3] <= ys.max() + 2

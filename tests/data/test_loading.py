@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from stad_data import Track, VideoAnnotation, clips, transforms
 from stad_data.loading import Batch, ClipDataset, collate
+from stad_data.mixing import MixUp
 from stad_data.sampling import EpochBatches, keyframe_samples
 from stad_eval import InputError
 
@@ -72,6 +73,26 @@ def test_without_a_transform_the_clip_is_the_videos(annotations):
     np.testing.assert_array_equal(clip.frames, expected.frames)
     np.testing.assert_array_equal(clip.boxes, expected.boxes)
     assert (clip.video, clip.frame) == ("1", 2)
+
+
+def test_a_range_of_strides_is_met_and_depends_on_the_key_alone(annotations):
+    samples = keyframe_samples(annotations)
+    data = ClipDataset(annotations, samples, length=3, stride=(1, 3))
+    strides = [np.diff(data[epoch, 6].indices).tolist() for epoch in range(30)]
+    assert {tuple(stride) for stride in strides} == {(1, 1), (2, 2), (3, 3)}
+    other = ClipDataset(annotations, samples, length=3, stride=(1, 3))
+    assert strides == [np.diff(other[epoch, 6].indices).tolist() for epoch in range(30)]
+
+
+def test_mixed_samples_depend_on_their_key_alone(annotations):
+    plain, mixed = dataset(annotations), dataset(annotations, mix=MixUp(1.0))
+    clip, other = mixed[1, 7], dataset(annotations, mix=MixUp(1.0))[1, 7]
+    np.testing.assert_array_equal(clip.frames, other.frames)
+    np.testing.assert_array_equal(clip.labels, other.labels)
+    np.testing.assert_array_equal(clip.boxes, plain[1, 7].boxes)
+    assert (clip.frames != plain[1, 7].frames).any()
+    shares = {float(mixed[epoch, 7].labels.max()) for epoch in range(8)}
+    assert any(share < 1 for share in shares)
 
 
 def test_a_row_alone_means_epoch_0_and_iteration_ends(annotations):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.io import loadmat, savemat
 
-from stad_data.datasets.mat_file import read_arrays
+from stad_data.datasets.mat_file import read_arrays, read_values
 from stad_eval import InputError
 
 ARRAYS = arrays.arrays(
@@ -105,3 +105,69 @@ def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(mat_file, "_MOST_BYTES", 1 << 20)
     with pytest.raises(InputError, match="cut off or too large"):
         read_arrays(path)
+
+
+NESTED = {
+    "text": "words",
+    "lines": np.array(["ab", "cd"]),
+    "nothing": np.zeros((0, 0)),
+    "cell": np.array([[1.0, "two"], [np.arange(3), ""]], dtype=object),
+    "struct": {"number": np.uint8(7), "inner": {"name": "x"}, "list": np.arange(4)},
+    "complex": 1j * np.ones(3),
+}
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_text_cells_and_structs(tmp_path, compressed):
+    path = tmp_path / "a.mat"
+    savemat(path, NESTED, do_compression=compressed)
+    found = read_values(path)
+    assert found["text"] == "words"
+    assert found["lines"] == ["ab", "cd"]
+    assert found["complex"] is None
+    assert found["nothing"].shape == (0, 0)
+    one, other, two, empty = found["cell"]  # the first axis first
+    assert one.tolist() == [[1]]
+    assert other.tolist() == [[0, 1, 2]]
+    assert two == "two"
+    assert len(empty) == 0
+    (struct,) = found["struct"]
+    assert struct["number"].tolist() == [[7]]
+    assert struct["inner"] == [{"name": "x"}]
+    assert struct["list"].tolist() == [[0, 1, 2, 3]]
+    rows = np.zeros((1, 2), dtype=[("a", "O"), ("b", "O")])
+    rows[0, 0], rows[0, 1] = (1, "x"), (2, "y")
+    savemat(path, {"rows": rows}, do_compression=compressed)
+    assert [(row["a"].item(), row["b"]) for row in read_values(path)["rows"]] == [
+        (1, "x"),
+        (2, "y"),
+    ]
+
+
+def test_structs_nested_too_deeply_are_refused(tmp_path):
+    path = tmp_path / "a.mat"
+    value = {"x": 1.0}
+    for _ in range(20):
+        value = {"x": value}
+    savemat(path, {"deep": value})
+    with pytest.raises(InputError, match="nested too deeply"):
+        read_values(path)
+
+
+def test_damaged_structs_are_named(tmp_path):
+    path = tmp_path / "a.mat"
+    savemat(path, NESTED)
+    good = path.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = []
+    for _ in range(500):
+        data = bytearray(good)
+        for place in rng.integers(128, len(data), 3):
+            data[place] = rng.integers(0, 256)
+        path.write_bytes(data)
+        try:
+            read_values(path)
+        except InputError as error:
+            refused.append(error.path)
+    assert len(refused) > 100
+    assert set(refused) == {path}

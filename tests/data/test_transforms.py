@@ -18,10 +18,10 @@ TRANSFORMS = [
     transforms.ShortSideResize(30),
     transforms.ShortSideResize(96, longest=100),
     transforms.RandomScaledCrop((32, 32), (1.0, 2.0), visible=0.0),
-    transforms.RandomScaledCrop((90, 40), (0.4, 1.5), visible=0.0),
+    transforms.RandomScaledCrop((90, 40), (0.4, 1.5), stretch=0.5, visible=0.0),
     transforms.RandomFlip(1.0),
     transforms.RepeatKeyframe(),
-    transforms.ColorJitter(0.3, 0.3, 0.3),
+    transforms.ColorJitter(0.3, 0.3, 0.3, 0.2),
     transforms.Compose(
         [
             transforms.ShortSideResize(60),
@@ -183,6 +183,15 @@ def test_crops_meet_the_whole_range_and_every_place(make_clip):
     assert max(lefts) > 24
 
 
+def test_stretching_changes_the_form_both_ways_and_not_the_area(make_clip):
+    crop = transforms.RandomScaledCrop((64, 48), (0.5, 0.5), stretch=0.5)
+    placements = [crop(make_clip(), rng(seed)).placement for seed in range(200)]
+    forms = [p.scale_x / p.scale_y for p in placements]
+    assert 1 / 1.6 < min(forms) < 1 / 1.4
+    assert 1.4 < max(forms) < 1.6
+    np.testing.assert_allclose([p.scale_x * p.scale_y for p in placements], 0.25, rtol=0.06)
+
+
 def test_zooming_out_leaves_black_borders(make_clip):
     clip = make_clip(((0, 0, 64, 48),))
     small = transforms.RandomScaledCrop((64, 48), (0.5, 0.5))(clip, rng(4))
@@ -242,6 +251,29 @@ def test_colour_jitter_does_what_torchvision_does(make_clip):
         np.testing.assert_allclose(found, expected, atol=1.0)
 
 
+def test_a_turn_of_hues_keeps_greys_and_luma(make_clip):
+    clip = make_clip(length=2)
+    luma = np.array((0.299, 0.587, 0.114))
+    clip.frames[:] = 100 + clip.frames // 5
+    turned = transforms.ColorJitter(hue=0.5)(clip, rng(1)).frames
+    assert np.abs(turned.astype(int) - clip.frames).max() > 10
+    np.testing.assert_allclose(turned @ luma, clip.frames @ luma, atol=1.0)
+    clip.frames[:] = clip.frames[..., :1]
+    np.testing.assert_allclose(transforms.ColorJitter(hue=0.5)(clip, rng(1)).frames, clip.frames)
+
+
+def test_half_a_turn_of_hues_exchanges_colours_with_their_complements():
+    class Most(np.random.Generator):
+        def uniform(self, low=0.0, high=1.0, size=None):
+            return high if size is None else np.full(size, high)
+
+    clip = a_clip([])
+    clip.frames[:] = (140, 100, 100)
+    turned = transforms.ColorJitter(hue=0.5)(clip, Most(np.random.PCG64())).frames[0, 0, 0]
+    # Luma is 112; what lies above and below it changes sign.
+    np.testing.assert_allclose(turned, (84, 124, 124), atol=1)
+
+
 def test_repeating_the_keyframe_removes_motion(make_clip):
     clip = make_clip(length=5)
     still = transforms.RepeatKeyframe()(clip, rng())
@@ -262,7 +294,9 @@ def test_repeating_the_keyframe_removes_motion(make_clip):
         lambda: transforms.RandomScaledCrop((4, 4), visible=2),
         lambda: transforms.RandomFlip(1.5),
         lambda: transforms.RandomFlip(label_pairs=((0, 1), (1, 2))),
+        lambda: transforms.RandomScaledCrop((4, 4), stretch=-0.1),
         lambda: transforms.ColorJitter(brightness=-1),
+        lambda: transforms.ColorJitter(hue=0.6),
     ],
 )
 def test_settings_that_cannot_be_are_refused(make):

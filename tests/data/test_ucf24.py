@@ -188,17 +188,17 @@ def test_real_annotations_give_the_published_counts(real_data):
             assert reader.size == (340, 256)
 
 
-def test_real_tubes_agree_with_the_matlab_file(real_data, tmp_path):
-    """All 4,458 tubes and 573,862 boxes, against the file that counts from 1 and inclusively."""
+def test_real_tubes_agree_with_the_matlab_file(real_data):
+    """All 4,458 tubes and 573,862 boxes, as another reader of MATLAB files gives them."""
     root = real_data / "ucf24"
-    entries, names = ucf24._read_annotations(root / "pyannot.pkl")
-    assert (len(entries), len(names)) == (3194, 24)
+    data = ucf24.read(root, missing="keep", annotations=root / "pyannot.pkl")
+    annotations = {annotation.video: annotation for annotation in (*data.train, *data.test)}
+    assert (len(annotations), len(data.classes)) == (3194, 24)
     tubes = boxes = 0
     for video in loadmat(root / "finalAnnots.mat", struct_as_record=False, squeeze_me=True)[
         "annot"
     ]:
-        entry = entries[str(video.name)]
-        annotation = ucf24._annotation(video.name, root, entry, 24, root)
+        annotation = annotations[str(video.name)]
         assert annotation.num_frames == video.num_imgs
         for track, tube in zip(annotation.tracks, np.atleast_1d(video.tubes), strict=True):
             span = np.arange(tube.sf - 1, tube.ef)
@@ -213,7 +213,6 @@ def test_real_tubes_agree_with_the_matlab_file(real_data, tmp_path):
 
 def test_the_real_split_has_all_annotated_videos(real_data):
     root = real_data / "ucf24"
-    entries, names = ucf24._read_annotations(root / "pyannot.pkl")
-    train, test = ucf24._split(root, 1, entries, names)
-    assert (len(train), len(test)) == (2284, 910)
+    data = ucf24.read(root, missing="keep")
+    assert (len(data.train), len(data.test)) == (2284, 910)
     assert len(ucf24.absent_videos(root)) == 3190

@@ -253,3 +253,83 @@ def test_streaming_a_good_file_ends_quietly_with_junk_behind_it(whole, tmp_path:
     path.write_bytes(whole["first.mp4"].read_bytes() + b"\0" * 5 + b"trailing junk, no box" * 9)
     with VideoReader(path) as reader:
         assert sum(1 for _ in reader) == COUNT
+
+
+# --- real files, damaged at many places -------------------------------------------------------
+
+
+def cut_off(data: bytes, places: list[int]) -> list[bytes]:
+    """The beginning of the file up to each place."""
+    return [data[:place] for place in places]
+
+
+def flipped(data: bytes, places: list[int]) -> list[bytes]:
+    """The file with one byte inverted at each place."""
+    return [data[:p] + bytes([data[p] ^ 255]) + data[p + 1 :] for p in places]
+
+
+def check_damaged(path: Path, content: bytes, expected: np.ndarray, *, cut: bool) -> str:
+    """Read all that can be read; a file that was cut off must not show anything else.
+
+    An inverted byte may change pixels, or in a header the order of frames, without leaving a sign:
+    neither H.264 nor MP4 has checksums. What has to hold then is that the reader ends, with frames
+    or with an error that names the file.
+    """
+    path.write_bytes(content)
+    try:
+        with VideoReader(path, resize=(32, 24), timeout=20) as reader:
+            shown = [frame.image for frame in VideoReader(path, resize=(32, 24), on_damage="stop")]
+            count = reader.num_frames
+            images = reader.read(range(count))
+            assert images.dtype == np.uint8
+            assert len(shown) == count
+    except InputError as error:
+        assert str(path) in str(error)  # noqa: PT017
+        assert "no progress" not in str(error)  # noqa: PT017
+        return "refused"
+    if cut:
+        assert count <= len(expected)
+        np.testing.assert_array_equal(images, expected[:count])
+    return "whole" if count == len(expected) else "partly"
+
+
+def damage_everywhere(path: Path, folder: Path, count: int) -> set[str]:
+    """Cut the file off and invert a byte at so many places each; what became of it."""
+    data = path.read_bytes()
+    places = np.linspace(0, len(data) - 1, count).astype(int).tolist()
+    with VideoReader(path, resize=(32, 24)) as reader:
+        expected = reader.read(range(reader.num_frames))
+    target = folder / f"damaged{path.suffix}"
+    seen = {check_damaged(target, one, expected, cut=True) for one in cut_off(data, places)}
+    return seen | {check_damaged(target, one, expected, cut=False) for one in flipped(data, places)}
+
+
+def real_small_videos(real_data: Path) -> list[Path]:
+    """Clips of at most 400 kB, of each kind."""
+    folders = ("jhmdb/original/*/*.avi", "videos/*.mp4", "videos/*.avi", "videos/*.mkv")
+    paths = [path for folder in folders for path in sorted(real_data.glob(folder))]
+    paths += sorted(real_data.glob("jhmdb/videos/*/*.mp4"))[::150]
+    return [path for path in paths if path.stat().st_size < 400_000]
+
+
+def test_real_files_damaged_at_some_places(real_data: Path, tmp_path: Path):
+    paths = real_small_videos(real_data)
+    for path in (paths[0], paths[-1]):
+        assert "refused" in damage_everywhere(path, tmp_path, 6)
+
+
+def test_a_stream_shows_nothing_that_leans_on_damage(real_data: Path, tmp_path: Path):
+    # The damaged picture comes after a bidirectional one that was predicted from it.
+    whole = real_data / "videos" / "makeup.avi"
+    data = whole.read_bytes()
+    with VideoReader(whole, resize=(32, 24)) as reader:
+        expected = reader.read(range(reader.num_frames))
+    for place in np.linspace(0, len(data) - 1, 100).astype(int).tolist()[24:34]:
+        path = tmp_path / "makeup.avi"
+        check_damaged(path, *flipped(data, [place]), expected, cut=False)
+
+
+@pytest.mark.slow
+def test_real_files_damaged_at_two_hundred_places(real_data: Path, tmp_path: Path):
+    for path in real_small_videos(real_data):
+        assert {"refused", "partly"} <= damage_everywhere(path, tmp_path, 100)

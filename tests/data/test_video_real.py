@@ -8,20 +8,30 @@ import numpy as np
 import pytest
 
 from stad_data.video import VideoReader
+from stad_eval import InputError
+
+
+def decoded_plainly(path: Path, *, resize: tuple[int, int] | None = None) -> np.ndarray:
+    """All frames by PyAV's plain loop, [N, H, W, 3]."""
+    reformatter = av.video.reformatter.VideoReformatter()
+    with av.open(path) as container:
+        container.streams.video[0].codec_context.thread_count = 1
+        return np.stack(
+            [
+                frame.to_ndarray(format="rgb24")
+                if resize is None
+                else reformatter.reformat(
+                    frame, *resize, "rgb24", interpolation="AREA", threads=1
+                ).to_ndarray()
+                for frame in container.decode(video=0)
+            ]
+        )
 
 
 def check_against_sequential_decoding(path: Path, *, tries: int = 25) -> int:
-    """Compare stream, count and random access with PyAV's plain loop; gives the frame count."""
+    """Compare every frame, streamed and at random, with PyAV's plain loop; gives their number."""
     resize = (64, 48)
-    with av.open(path) as container:
-        container.streams.video[0].codec_context.thread_count = 1
-        reformatter = av.video.reformatter.VideoReformatter()
-        expected = [
-            reformatter.reformat(
-                frame, *resize, "rgb24", interpolation="AREA", threads=1
-            ).to_ndarray()
-            for frame in container.decode(video=0)
-        ]
+    expected = decoded_plainly(path, resize=resize)
     with VideoReader(path, resize=resize) as reader:
         assert reader.num_frames == len(expected)
         assert reader.damage is None
@@ -31,6 +41,69 @@ def check_against_sequential_decoding(path: Path, *, tries: int = 25) -> int:
         for index in some:
             np.testing.assert_array_equal(reader.read([index])[0], expected[index])
     return len(expected)
+
+
+def small_videos(real_data: Path) -> list[Path]:
+    """Some of each kind."""
+    return [
+        *sorted((real_data / "jhmdb" / "original").glob("*/*.avi"))[::5],
+        *sorted((real_data / "jhmdb" / "videos").glob("*/*.mp4"))[::100],
+        real_data / "videos" / "pool_nobody.mp4",
+        real_data / "videos" / "flipping_a_pancake.mkv",
+    ]
+
+
+def all_videos(real_data: Path) -> list[Path]:
+    """Every real video but JHMDB's copies, and each fortieth of those."""
+    return [
+        *sorted((real_data / "jhmdb" / "original").glob("*/*.avi")),
+        *sorted((real_data / "jhmdb" / "videos").glob("*/*.mp4"))[::40],
+        *sorted((real_data / "ucf24" / "videos").iterdir()),
+        *sorted((real_data / "videos").iterdir()),
+    ]
+
+
+@pytest.fixture(params=["pyav", "decord", "torchcodec"])
+def backend(request, skip_without) -> str:
+    """Each backend; the test is skipped where it is not installed or cannot be loaded."""
+    if request.param != "pyav":
+        skip_without(request.param)
+    return request.param
+
+
+def check_backend(path: Path, backend: str) -> bool:
+    """Compare all frames at full size in disordered blocks; False where the backend refuses."""
+    try:
+        reader = VideoReader(path, backend=backend)
+    except InputError as refusal:
+        assert backend != "pyav", refusal  # noqa: PT017
+        return False
+    expected = decoded_plainly(path)
+    with reader:
+        assert reader.num_frames == len(expected)
+        blocks = np.array_split(np.arange(len(expected)), max(1, len(expected) // 12))
+        for block in np.random.default_rng(0).permutation(len(blocks)).tolist():
+            np.testing.assert_array_equal(reader.read(blocks[block]), expected[blocks[block]])
+        np.testing.assert_array_equal(reader.read(range(0, len(expected), 7)), expected[::7])
+    return True
+
+
+def test_small_videos_by_every_backend(backend: str, real_data: Path):
+    read = [path.suffix for path in small_videos(real_data) if check_backend(path, backend)]
+    # Only PyAV knows what AVI files hold.
+    assert read.count(".mp4") == 11
+    assert read.count(".mkv") == 1
+    assert read.count(".avi") == (5 if backend == "pyav" else 0)
+
+
+@pytest.mark.slow
+def test_all_videos_by_every_backend(backend: str, real_data: Path):
+    paths = all_videos(real_data)
+    read = [path for path in paths if check_backend(path, backend)]
+    if backend == "pyav":
+        assert read == paths
+    else:
+        assert len(read) >= 24 + 5
 
 
 def test_videos_with_people(real_data: Path):

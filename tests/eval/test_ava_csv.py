@@ -12,7 +12,7 @@ from stad_eval import (
     read_ava_frames,
     write_ava_csv,
 )
-from stad_eval.formats import ava_csv
+from stad_eval.formats import ava_csv, ava_rows
 
 CLASSES = LabelMap(["stand", "sit", "walk"], [12, 11, 14])
 TRUTH = "a,0902,0.1,0.2,0.3,0.4,12\nb,0903,0,0,1,1,14\n"
@@ -142,7 +142,7 @@ def test_malformed_ground_truth_is_refused_with_its_row(file, line, message, bef
 
 
 def test_row_numbers_hold_across_blocks(file, monkeypatch):
-    monkeypatch.setattr(ava_csv, "BLOCK", 64)
+    monkeypatch.setattr(ava_rows, "BLOCK", 64)
     text = f"{GOOD},0.5\n" * 20 + "a,0902,0.1,0.2,0.3,0.4,13,0.5\n" + f"{GOOD},0.5\n" * 20
     with pytest.raises(InputError, match="row 21: action without"):
         read_ava_csv(file(text), classes=CLASSES)

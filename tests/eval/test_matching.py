@@ -9,6 +9,7 @@ from stad_eval import matching, pairwise_iou
 from stad_eval.matching import Side, match
 
 # Boxes on a coarse grid, so that equal IoUs, equal boxes and equal scores are common.
+A_BOX = (0, 0, 10, 10)
 corner = st.integers(0, 3)
 size = st.integers(1, 4)
 box = st.tuples(corner, corner, size, size).map(lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3]))
@@ -69,6 +70,14 @@ def outcome(found, truth, score, result):
         )
         for row, at in enumerate(result)
     )
+
+
+def test_cells_far_apart_are_searched_for():
+    found, truth = side([(1, A_BOX), (2**50, A_BOX), (-1, A_BOX)]), side([(2**50, A_BOX)])
+    score = np.ones(3)
+    assert match(found, truth, score=score, iou=0.5, rule="argmax").tolist() == [-1, 0, -1]
+    nowhere = side([(-1, A_BOX)])
+    assert match(found, nowhere, score=score, iou=0.5, rule="argmax").tolist() == [-1, -1, -1]
 
 
 def test_rows_rank_where_no_score_is_given():

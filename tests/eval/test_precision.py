@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stad_eval import InputError, average_precision, precision_recall
+from stad_eval.precision import score_order
 
 # (correct, score) of detections; few distinct scores, so that ties are common.
 rows = st.lists(st.tuples(st.booleans(), st.integers(0, 8)), max_size=20)
@@ -37,6 +38,28 @@ def test_equal_scores_are_one_point():
     # As rows, the order given decides.
     assert ap([1, 0], [1, 1], 1, ties="rows") == 1.0
     assert ap([0, 1], [1, 1], 1, ties="rows") == 0.5
+
+
+def test_numpys_introsort_orders_ties_by_hand():
+    # Up to 16 rows it is an insertion sort, which is stable; read backwards, the last comes first.
+    assert score_order(np.array([1.0, 2, 1, 2]), "numpy-descending").tolist() == [1, 3, 0, 2]
+    assert score_order(np.array([1.0, 2, 1, 2]), "numpy-ascending").tolist() == [3, 1, 2, 0]
+    assert score_order(np.array([1.0, 2, 1, 2]), "rows").tolist() == [1, 3, 0, 2]
+    # Beyond, it is not. Of 17 equal rows, the median of three goes before the last.
+    order = score_order(np.zeros(17), "numpy-descending")
+    assert sorted(order) == list(range(17))
+    assert order.tolist() != list(range(17))
+
+
+def test_single_precision_rounds_the_area_or_the_curve():
+    points = curve([1, 0, 1, 0, 1], [5, 4, 3, 2, 1], 3)
+    exact = average_precision(points)
+    area = average_precision(points, single_precision="area")
+    assert area == float(np.float32(exact)) != exact
+    for rule in ("all-point", "trapezoid"):
+        rounded = average_precision(points, rule=rule, single_precision="curve")
+        assert rounded == pytest.approx(average_precision(points, rule=rule), abs=1e-6)
+        assert rounded == float(np.float32(rounded))
 
 
 def test_curve_has_one_point_per_distinct_score():
@@ -83,5 +106,7 @@ def test_unknown_rules_and_columns_of_other_length_are_refused():
         ap([1], [1], 1, rule="11-point")
     with pytest.raises(InputError, match="grouped"):
         ap([1], [1], 1, ties="random")
+    with pytest.raises(InputError, match="'area'"):
+        average_precision(curve([1], [1], 1), single_precision="half")
     with pytest.raises(InputError, match="differ"):
         ap([1, 0], [1], 1)

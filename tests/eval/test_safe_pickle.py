@@ -12,7 +12,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stad_eval import InputError, safe_pickle
+from stad_eval import (
+    InputError,
+    read_act_truth,
+    read_act_tubes,
+    read_frame_rows,
+    read_multisports_tubes,
+    read_pyannot,
+    read_retinanet_frames,
+    read_retinanet_tubes,
+    read_tube_truth,
+    read_tubelets,
+    read_tubes,
+    read_tubes_npz,
+    safe_pickle,
+)
 
 
 def same(a, b):
@@ -146,6 +160,48 @@ def test_hostile_pickles_are_refused_by_name_and_run_nothing(tmp_path, monkeypat
     assert [each.name for each in tmp_path.iterdir()] == ["hostile.pkl"]
 
 
+@pytest.mark.parametrize("name", ["os.system", "builtins.eval", "setstate"])
+def test_no_hostile_pickle_reaches_any_reader(tmp_path, monkeypatch, name):
+    names = {"videos": ("v",), "classes": ("walk",)}
+    readers = [
+        read_act_truth,
+        read_pyannot,
+        read_tube_truth,
+        lambda path: read_tubes(path, **names),
+        lambda path: read_multisports_tubes(path, **names),
+        lambda path: read_retinanet_tubes(path, **names),
+        lambda path: read_retinanet_frames(path, **names),
+        lambda path: read_frame_rows(path, **names),
+        lambda path: read_act_tubes(path.parent, **names),
+        lambda path: read_tubelets(path.parent, **names),
+    ]
+    monkeypatch.chdir(tmp_path)
+    data = pickle.dumps(HOSTILE[name][0], protocol=4)
+    folder = tmp_path / "v"
+    folder.mkdir()
+    for path in (tmp_path / "v_tubes.pkl", folder / "00001.pkl"):
+        path.write_bytes(data)
+    before = sorted(tmp_path.rglob("*"))
+    for reader in readers:
+        with pytest.raises(InputError, match="refused to read this pickle"):
+            reader(tmp_path / "v_tubes.pkl")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_objects_hidden_in_npz_files_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    hidden = np.empty(1, dtype=object)
+    hidden[0] = Calls(os.system, TOUCH)
+    np.savez(tmp_path / "hostile.npz", dets=hidden)
+    names = {"videos": ("v",), "classes": ("walk",)}
+    for reader in (read_tubes_npz, lambda path: read_frame_rows(path, **names)):
+        with pytest.raises(InputError, match="not a readable npz"):
+            reader(tmp_path / "hostile.npz")
+    with pytest.raises(InputError, match="not a readable npz"):
+        read_tubelets(tmp_path / "hostile.npz", **names)
+    assert [each.name for each in tmp_path.iterdir()] == ["hostile.npz"]
+
+
 def test_torch_storages_are_refused():
     # torch.save pickles storages as persistent ids.
     text = b"\x80\x02(X\x07\x00\x00\x00storageX\x01\x00\x00\x000tQ."
@@ -225,6 +281,9 @@ def test_deep_nesting_does_not_overflow():
     deep_key = b"\x80\x02}" + b")" + b"\x85" * depth + b"K\x01s."
     with pytest.raises(InputError, match="as a key"):
         safe_pickle.loads(deep_key)
+    # And as the content of a file that a reader looks into.
+    deep = b"\x80\x02" + b"}X\x07\x00\x00\x00gttubes" * depth + b"N" + b"s" * depth + b"."
+    assert isinstance(safe_pickle.loads(deep), dict)
 
 
 def test_billion_laughs_costs_nothing():

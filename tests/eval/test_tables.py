@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from stad_eval import Boxes, InputError, annotated_frames, check_truth, concatenate, empty_boxes
+from stad_eval.tables import unique_pairs
 
 BOX = (0, 0, 10, 10)
 
@@ -84,8 +85,22 @@ def test_concatenate_refuses_other_classes_and_nothing(table):
         concatenate([])
 
 
+def test_distinct_pairs_of_small_and_of_large_numbers():
+    for far in (5, 2**40 - 1):
+        first, second = np.array([far, 0, far, 0]), np.array([1, far, 1, 2])
+        assert unique_pairs(first, second).tolist() == [[0, 2], [0, far], [far, 1]]
+    assert unique_pairs(first[:0], second[:0]).shape == (0, 2)
+
+
 def test_select_keeps_names(table):
     whole = table([("v", 0, "walk", BOX), ("v", 1, "run", BOX)])
     part = whole.select(whole.label == 1)
     assert part.frame.tolist() == [1]
     assert part.classes == whole.classes
+
+
+def test_coordinates_beyond_all_frames_are_refused(table):
+    assert table([("v", 0, "walk", (0, 0, 9e11, 10))]).box[0, 2] == 9e11
+    for side in (1e12, -1e300):
+        with pytest.raises(InputError, match="beyond all frames, first at row 1"):
+            table([("v", 0, "walk", (0, 0, 5, 5)), ("v", 0, "walk", (0, 0, side, 5))])

@@ -3,8 +3,10 @@ import math
 import pytest
 import torch
 
+from stad_models import losses
 from stad_models.heads.fcos import Fcos, FcosOutput
-from stad_models.heads.localisation import Proposals, suppress
+from stad_models.heads.fcos_targets import assign
+from stad_models.heads.localisation import Proposals, suppress, vote
 
 
 def make_output(scores, distances, *, size=(64, 64)):
@@ -107,6 +109,28 @@ def test_no_proposals_stay_no_proposals(head):
     assert found.rois().shape == (0, 5)
 
 
+def test_a_vote_is_the_mean_of_those_who_agree_weighed_by_squared_scores():
+    proposals = Proposals(
+        boxes=torch.tensor(
+            [[0.0, 0, 10, 10], [0, 0, 10, 8], [0, 0, 10, 3], [0, 0, 10, 10], [50, 50, 60, 60]]
+        ),
+        scores=torch.tensor([0.8, 0.4, 0.3, 0.9, 0.7]),
+        clips=torch.tensor([0, 0, 0, 1, 1]),
+    )
+    kept = suppress(proposals, iou=0.2, limit=9)
+    assert kept.clips.tolist() == [0, 1, 1]
+    voted = vote(kept, proposals, iou=0.5)
+    # Box 1 overlaps box 0 by 0.8, box 2 by 0.3; the one of clip 1 has no say in clip 0.
+    lower = (0.64 * 10 + 0.16 * 8) / 0.8
+    expected = torch.tensor([[0, 0, 10, lower], [0, 0, 10, 10], [50, 50, 60, 60]])
+    torch.testing.assert_close(voted.boxes, expected)
+    assert torch.equal(voted.scores, kept.scores)
+    none = Proposals(
+        boxes=torch.zeros(0, 4), scores=torch.zeros(0), clips=torch.zeros(0, dtype=torch.int64)
+    )
+    assert len(vote(none, none, iou=0.5)) == 0
+
+
 def test_perfect_output_has_almost_no_loss_and_a_wrong_one_has_much(head):
     box = torch.tensor([[8.0, 8.0, 40.0, 40.0]])
     levels = [torch.randn(1, 16, 8, 8), torch.randn(1, 16, 4, 4)]
@@ -127,6 +151,24 @@ def test_perfect_output_has_almost_no_loss_and_a_wrong_one_has_much(head):
     assert good["actor_box"].item() < 1e-4
     bad = head.losses(FcosOutput(**{**vars(perfect), "actor_NL": -perfect.actor_NL}), [box])
     assert bad["actor_class"].item() > 10
+
+
+def test_boxes_count_by_their_centerness(head):
+    box = torch.tensor([[7.0, 6.0, 42.0, 36.0]])
+    output = head([torch.randn(1, 16, 8, 8), torch.randn(1, 16, 4, 4)], (64, 64))
+    wanted, positive, _ = assign(
+        [box],
+        points_L2=output.points_L2,
+        strides_L=output.strides_L,
+        ranges_L2=output.ranges_L2,
+        center_radius=head.center_radius,
+    )
+    found, wanted = output.distances_NL4[positive], wanted[positive]
+    weights = losses.centerness(wanted)
+    each = [losses.distance_giou(a[None], b[None]) for a, b in zip(found, wanted, strict=True)]
+    mean = (torch.stack(each) * weights).sum() / weights.sum()
+    assert weights.min() < 0.9 * weights.max()
+    torch.testing.assert_close(head.losses(output, [box])["actor_box"], mean)
 
 
 @pytest.mark.parametrize("distance", ["relu", "exp"])

@@ -47,12 +47,27 @@ def test_values_by_hand():
     # Left strip against right strip, 3 x 2 and 3 x 2 sharing 2 x 2: IoU 4/8, hull 4 x 2.
     left, right = torch.tensor([[2.0, 1, 1, 1]]), torch.tensor([[1.0, 1, 2, 1]])
     assert losses.distance_giou(left, right).item() == pytest.approx(0.5, abs=1e-6)
+    both = (torch.cat((inner, left)), torch.cat((outer, right)))
+    weighted = losses.distance_giou(*both, torch.tensor([2.0, 0.5])).item()
+    assert weighted == pytest.approx(2 * 0.75 + 0.5 * 0.5, abs=1e-6)
     assert losses.centerness(torch.tensor([[1.0, 1, 3, 1]])).item() == pytest.approx(
         math.sqrt(1 / 3)
     )
     logits, labels = torch.zeros((1, 4)), torch.eye(4)[:1]
     assert losses.action(logits, labels, exclusive=True).item() == pytest.approx(math.log(4))
     assert losses.action(logits, labels, exclusive=False).item() == pytest.approx(math.log(2))
+
+
+def test_smoothed_labels_by_hand():
+    # p = (8, 1, 1) / 10; a label smoothed by 0.3 is (0.8, 0.1, 0.1).
+    logits = torch.tensor([[8.0, 1.0, 1.0]]).log()
+    smooth = losses.action(logits, torch.eye(3)[:1], exclusive=True, smoothing=0.3).item()
+    assert smooth == pytest.approx(-0.8 * math.log(0.8) - 0.2 * math.log(0.1))
+    # Yes and no alike: a yes of 0.9 and a no of 0.1, for p = 1/2 and p = 3/4.
+    logits = torch.tensor([[0.0, math.log(3)]])
+    smooth = losses.action(logits, torch.eye(2)[:1], exclusive=False, smoothing=0.2).item()
+    wanted = (math.log(2) - 0.1 * math.log(0.75) - 0.9 * math.log(0.25)) / 2
+    assert smooth == pytest.approx(wanted)
 
 
 def test_no_rows_give_zero_and_a_gradient():

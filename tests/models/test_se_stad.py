@@ -84,9 +84,32 @@ def test_scores_may_carry_the_actors_score():
     model = zoo.se_stad_tiny(5, options=OPEN)
     clips = clips_of(1)
     plain = detect(model, clips)[0]
-    model.options = replace(OPEN, score="action*actor")
-    joint = detect(model, clips)[0]
-    torch.testing.assert_close(joint.scores, plain.scores * plain.actor_scores[:, None])
+    for rule, power in (("action*actor", 1), ("action*actor^2", 2)):
+        model.options = replace(OPEN, score=rule)
+        joint = detect(model, clips)[0]
+        wanted = plain.scores * plain.actor_scores[:, None] ** power
+        torch.testing.assert_close(joint.scores, wanted.where(wanted >= 0.002, 0.0))
+
+
+def test_votes_move_boxes_and_classify_them_where_they_end():
+    torch.manual_seed(3)
+    model = zoo.se_stad_tiny(5, options=replace(OPEN, test_nms=0.2))
+    clips = clips_of(1)
+    plain = detect(model, clips)[0]
+    model.options = replace(model.options, test_vote=0.3)
+    voted = detect(model, clips)[0]
+    assert torch.equal(voted.actor_scores, plain.actor_scores)
+    assert not torch.allclose(voted.boxes, plain.boxes)
+    rois = torch.cat((torch.zeros(len(voted.boxes), 1), voted.boxes), dim=1)
+    with torch.inference_mode():
+        logits = model.classify(model.localise(clips)[0], rois)
+    scores = logits.sigmoid()
+    torch.testing.assert_close(voted.scores, scores.where(scores >= 0.002, 0.0))
+
+
+def test_settings_that_cannot_be_are_refused():
+    with pytest.raises(ValueError, match="test_vote"):
+        SeStadOptions(test_vote=1.5)
     with pytest.raises(ValueError, match="found 'actor'"):
         SeStadOptions(score="actor")
 

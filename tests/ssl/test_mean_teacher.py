@@ -1,4 +1,7 @@
 import copy
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -143,3 +146,150 @@ def test_bad_input_is_named():
         teacher.load_state_dict({"model": {}})
     with pytest.raises(ValueError, match="another network"):
         teacher.load_state_dict({"model": {}, "updates": 1})
+
+
+def test_burn_in_ends_with_a_copy_and_then_averages():
+    student = network()
+    teacher = MeanTeacher(student, momentum=0.75, warm_up=False)
+    shift(student, 1.0)  # the burn-in: no updates
+    teacher.restart(student)
+    start = copy.deepcopy(student.state_dict())
+    shift(student, 1.0)
+    teacher.update(student)
+    for name, parameter in teacher.model.named_parameters():
+        torch.testing.assert_close(parameter, start[name] + 0.25)
+
+
+def test_tables_that_are_not_floating_are_copied():
+    student = nn.Linear(2, 2)
+    student.register_parameter("order", nn.Parameter(torch.arange(3), requires_grad=False))
+    teacher = MeanTeacher(student, momentum=0.5, warm_up=False)
+    student.order.add_(5)
+    teacher.update(student)
+    assert teacher.model.order.tolist() == [5, 6, 7]
+
+
+def test_buffers_that_the_network_does_not_save_resume_to_the_bit():
+    student = nn.Linear(1, 1)
+    student.register_buffer("scale", torch.zeros(1), persistent=False)
+    teacher = MeanTeacher(student, momentum=0.5, warm_up=False, buffers="average")
+    student.scale.fill_(1.0)
+    teacher.update(student)
+    state = copy.deepcopy(teacher.state_dict())
+    resumed = MeanTeacher(student, momentum=0.5, warm_up=False, buffers="average")
+    resumed.load_state_dict(state)
+    assert resumed.model.scale.item() == 0.5
+    with pytest.raises(ValueError, match="another network"):
+        MeanTeacher(student).load_state_dict({"model": state["model"], "updates": 1})
+
+
+def test_state_survives_a_file_without_pickled_code(tmp_path):
+    teacher = MeanTeacher(network())
+    teacher.update(network())
+    torch.save(teacher.state_dict(), tmp_path / "teacher.pt")
+    resumed = MeanTeacher(network())
+    resumed.load_state_dict(torch.load(tmp_path / "teacher.pt", weights_only=True))
+    for own, theirs in zip(
+        teacher.model.state_dict().values(), resumed.model.state_dict().values(), strict=True
+    ):
+        assert torch.equal(own, theirs)
+
+
+def train(student: nn.Module, teacher: MeanTeacher, call: nn.Module, *, steps: int = 3) -> None:
+    """A consistency loss against the teacher, as a method would have it."""
+    optimiser = torch.optim.SGD(student.parameters(), lr=0.1)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(steps):
+        inputs = torch.randn(8, 3, generator=generator)
+        loss = (call(inputs) - teacher(inputs)).square().mean() + call(inputs).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        teacher.update(call)
+    assert all(parameter.grad is None for parameter in teacher.model.parameters())
+
+
+def test_mixed_precision_averages_in_float32():
+    student = network()
+    teacher = MeanTeacher(student, momentum=0.9)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        train(student, teacher, student)
+        assert teacher(torch.randn(4, 3)).dtype == torch.bfloat16
+    assert {p.dtype for p in teacher.model.parameters()} == {torch.float32}
+    assert any(
+        not torch.equal(own, new)
+        for own, new in zip(teacher.model.parameters(), student.parameters(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("wrapper", ["outer", "in place"])
+def test_a_compiled_student_trains_its_teacher_like_a_bare_one(wrapper):
+    plain, compiled = network(), network()
+    bare_teacher = MeanTeacher(plain, momentum=0.9)
+    if wrapper == "outer":
+        call = torch.compile(compiled, backend="eager")
+    else:
+        compiled.compile(backend="eager")
+        call = compiled
+    teacher = MeanTeacher(call, momentum=0.9)
+    train(plain, bare_teacher, plain)
+    train(compiled, teacher, call)
+    for name, value in bare_teacher.model.state_dict().items():
+        torch.testing.assert_close(teacher.model.state_dict()[name], value)
+
+
+TWO_RANKS = """
+import sys, torch
+from torch import nn
+from stad_ssl import MeanTeacher
+
+rank, folder = int(sys.argv[1]), sys.argv[2]
+torch.set_num_threads(1)
+torch.distributed.init_process_group(
+    "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2
+)
+torch.manual_seed(0)
+student = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+student[0].bias.requires_grad_(False)
+parallel = nn.parallel.DistributedDataParallel(student)
+teacher = MeanTeacher(parallel, momentum=0.9)
+optimiser = torch.optim.SGD([p for p in student.parameters() if p.requires_grad], lr=0.1)
+data = torch.randn(3, 4, 3)
+for inputs in data:
+    part = inputs[2 * rank : 2 * rank + 2]
+    optimiser.zero_grad()
+    (parallel(part) - teacher(part)).sub(1).square().mean().backward()
+    optimiser.step()
+    teacher.update(parallel)
+torch.save(teacher.state_dict(), f"{folder}/rank{rank}.pt")
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_ranks_keep_one_teacher(tmp_path):
+    """Each of two processes trains on half of every batch; the teacher is that of one process."""
+    command = [sys.executable, "-c", TWO_RANKS]
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
+    runs = [
+        subprocess.Popen([*command, str(rank), str(tmp_path)], env=environment) for rank in range(2)
+    ]
+    torch.manual_seed(0)
+    student = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    student[0].bias.requires_grad_(False)
+    teacher = MeanTeacher(student, momentum=0.9)
+    optimiser = torch.optim.SGD([p for p in student.parameters() if p.requires_grad], lr=0.1)
+    for inputs in torch.randn(3, 4, 3):
+        optimiser.zero_grad()
+        (student(inputs) - teacher(inputs)).sub(1).square().mean().backward()
+        optimiser.step()
+        teacher.update(student)
+    try:
+        assert [run.wait(timeout=180) for run in runs] == [0, 0]
+    finally:
+        for run in runs:
+            run.kill()
+    first, second = (torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2))
+    assert first["updates"] == second["updates"] == 3
+    for name, value in teacher.state_dict()["model"].items():
+        assert torch.equal(first["model"][name], second["model"][name])
+        torch.testing.assert_close(first["model"][name], value)

@@ -30,6 +30,8 @@ stride = 1
 flip = 0.5
 scale = [0.9, 1.2]
 brightness = 0.1
+stride = [1, 2]
+mix = 0.5
 
 [optim]
 name = "adamw"

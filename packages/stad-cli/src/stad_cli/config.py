@@ -75,7 +75,22 @@ class DataSection(Section):
         videos: Use only these videos, in training and evaluation.
     """
 
-    dataset: Literal["ava", "jhmdb", "ucf24", "synthetic"]
+    dataset: Literal[
+        "ava",
+        "ava-kinetics",
+        "jhmdb",
+        "ucf24",
+        "ucf-sports",
+        "multisports",
+        "youtube-vos",
+        "davis",
+        "cvat",
+        "label-studio",
+        "json",
+        "act",
+        "coco-video",
+        "synthetic",
+    ]
     split: Positive = 1
     size: Size | None = None
     short_side: Positive | None = None
@@ -117,24 +132,35 @@ class AugmentSection(Section):
         flip: Probability of mirroring left and right.
         flip_pairs: Pairs of class names that a mirrored clip exchanges ("turn left" and so on).
         scale: With `data.size`: range of zoom factors of a random crop of the same size.
+        stretch: Largest relative change of that crop's aspect ratio.
         short_side: With `data.short_side`: range of lengths of the shorter side, before `crop`.
         crop: With `short_side`: side of a random square crop.
         brightness: Largest relative change of brightness.
         contrast: Largest relative change of contrast.
         saturation: Largest relative change of saturation.
+        hue: Largest turn of hues, as a part of the circle, up to 0.5.
+        stride: Range of strides that a clip's is drawn from, instead of `clip.stride`.
+        mix: Probability that another clip shines through, with up to 0.4 of the light and of the
+            labels.
     """
 
     flip: Share = 0.0
     flip_pairs: tuple[tuple[str, str], ...] = ()
     scale: tuple[float, float] = (1.0, 1.0)
+    stretch: Share = 0.0
     short_side: tuple[Positive, Positive] | None = None
     crop: Positive | None = None
     brightness: Share = 0.0
     contrast: Share = 0.0
     saturation: Share = 0.0
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    stride: tuple[Positive, Positive] | None = None
+    mix: Share = 0.0
 
     @model_validator(mode="after")
     def _ranges(self) -> "AugmentSection":
+        if self.stride is not None and self.stride[0] > self.stride[1]:
+            raise ValueError(f"stride must be [low, high], not {self.stride}")
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"scale must be [low, high] with 0 < low <= high, not {self.scale}")
         if (self.short_side is None) != (self.crop is None):

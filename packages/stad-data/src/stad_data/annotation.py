@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -151,6 +151,17 @@ class FrameAnnotation:
         return len(self.boxes)
 
 
+class MaskSource(Protocol):
+    """The pixel masks of a video, read when asked for; can be sent to a worker process."""
+
+    def read(self, frames: Sequence[int]) -> NDArray[np.uint8]:
+        """Masks uint8 [T, H, W] of the annotated frames: 0 is background, ``actor + 1`` an actor.
+
+        255 marks pixels that no one decided on. A frame without a mask is all 0.
+        """
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class VideoAnnotation:
     """One video of a dataset: where its file lies, how long it is, and its actors.
@@ -183,6 +194,7 @@ class VideoAnnotation:
     keyframes: NDArray[np.int64]
     timestamps: NDArray[np.int64] | None = None
     num_classes: int = 0
+    masks: MaskSource | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))

@@ -136,7 +136,7 @@ def _same_boxes(annotation: VideoAnnotation) -> int | None:
 
 def _video(annotation: VideoAnnotation, decode: str) -> Iterator[Problem]:
     """What the file says: absent, unreadable, another length, another shape."""
-    if not annotation.path.is_file():
+    if not annotation.path.exists():
         yield _error(annotation, "the file is not there")
         return
     if decode == "nothing":

@@ -4,13 +4,15 @@ Suffix legend: T = frames of the clip, H, W = its height and width, N = actors, 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from stad_data.annotation import VideoAnnotation
+from stad_data.clip_tracks import ClipTracks
+from stad_data.placement import Placement as Placement
 from stad_data.video import VideoReader
 from stad_eval import InputError
 
@@ -23,89 +25,6 @@ class FrameSource(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Placement:
-    """Where a clip's pixels came from: an axis-wise affine map, exact in both directions.
-
-    ``x_clip = scale_x * x_source + shift_x``, the same for y, on half-open box edges. A mirrored
-    clip has a negative ``scale_x``. Source pixels are those of the annotated frame.
-
-    Attributes:
-        size: (width, height) of the annotated frame.
-        scale_x: Clip pixels per source pixel along x; negative where mirrored.
-        scale_y: Clip pixels per source pixel along y, positive.
-        shift_x: Where the source's left edge lies in the clip.
-        shift_y: Where the source's upper edge lies in the clip.
-
-    Raises:
-        InputError: A scale of zero, a negative ``scale_y``, or a value that is not finite.
-    """
-
-    size: tuple[int, int]
-    scale_x: float = 1.0
-    scale_y: float = 1.0
-    shift_x: float = 0.0
-    shift_y: float = 0.0
-
-    def __post_init__(self) -> None:
-        values = (self.scale_x, self.scale_y, self.shift_x, self.shift_y)
-        if not np.isfinite(values).all() or self.scale_x == 0 or self.scale_y <= 0:
-            raise InputError(
-                "a placement needs an invertible map",
-                expected="finite values, scale_x != 0, scale_y > 0",
-                found=str(values),
-            )
-
-    @property
-    def mirrored(self) -> bool:
-        """Whether left and right are exchanged."""
-        return self.scale_x < 0
-
-    def scaled(self, factor_x: float, factor_y: float) -> "Placement":
-        """After the clip was resized by these factors."""
-        return replace(
-            self,
-            scale_x=self.scale_x * factor_x,
-            scale_y=self.scale_y * factor_y,
-            shift_x=self.shift_x * factor_x,
-            shift_y=self.shift_y * factor_y,
-        )
-
-    def shifted(self, left: float, top: float) -> "Placement":
-        """After everything moved by (left, top) clip pixels; a crop at (x, y) moves by (-x, -y)."""
-        return replace(self, shift_x=self.shift_x + left, shift_y=self.shift_y + top)
-
-    def flipped(self, width: int) -> "Placement":
-        """After left and right were exchanged in a clip of this width."""
-        return replace(self, scale_x=-self.scale_x, shift_x=width - self.shift_x)
-
-    def to_clip(self, boxes: ArrayLike) -> NDArray[np.float64]:
-        """Boxes [N, 4] of the annotated frame, in clip pixels; not clipped."""
-        boxes_N4 = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
-        x = boxes_N4[:, 0::2] * self.scale_x + self.shift_x
-        y = boxes_N4[:, 1::2] * self.scale_y + self.shift_y
-        return self._boxes(x, y)
-
-    def to_source(self, boxes: ArrayLike, *, clip: bool = False) -> NDArray[np.float64]:
-        """Boxes [N, 4] in clip pixels, in pixels of the annotated frame.
-
-        Args:
-            boxes: xyxy in clip pixels.
-            clip: Whether to cut the result at the borders of the annotated frame.
-        """
-        boxes_N4 = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
-        x = (boxes_N4[:, 0::2] - self.shift_x) / self.scale_x
-        y = (boxes_N4[:, 1::2] - self.shift_y) / self.scale_y
-        if clip:
-            x, y = x.clip(0, self.size[0]), y.clip(0, self.size[1])
-        return self._boxes(x, y)
-
-    def _boxes(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-        if self.mirrored:
-            x = x[:, ::-1]
-        return np.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], axis=1)
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Clip:
     """Frames around a keyframe, with the actors of the keyframe.
@@ -115,12 +34,16 @@ class Clip:
     Attributes:
         frames: uint8 [T, H, W, 3] RGB.
         boxes: float32 [N, 4], half-open ``xyxy`` in clip pixels, at the keyframe.
-        labels: bool [N, C].
+        labels: bool [N, C]; float32 in [0, 1] where clips were mixed.
         actors: int64 [N].
         video: Name of the video.
         frame: Index of the keyframe in the video.
         indices: int64 [T], which frame of the video each frame is.
         placement: From pixels of the annotated frame to pixels of the clip.
+        keyframe: Position of the keyframe among the clip's frames; -1 puts it at T // 2.
+        masks: Masks that belong to the frames, or None: uint8 [T, H, W] numbers of objects (0
+            background, 255 undecided), or float32 [T, H, W] maps.
+        tracks: Actors in more frames than the keyframe (``stad_data.windows``), or None.
 
     Raises:
         InputError: Arrays whose shapes or types disagree.
@@ -128,12 +51,15 @@ class Clip:
 
     frames: NDArray[np.uint8]
     boxes: NDArray[np.float32]
-    labels: NDArray[np.bool_]
+    labels: NDArray[np.bool_] | NDArray[np.float32]
     actors: NDArray[np.int64]
     video: str
     frame: int
     indices: NDArray[np.int64]
     placement: Placement = field(repr=False)
+    keyframe: int = -1
+    masks: NDArray[np.uint8] | NDArray[np.float32] | None = field(default=None, repr=False)
+    tracks: ClipTracks | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         frames, boxes, labels = self.frames, self.boxes, self.labels
@@ -156,16 +82,28 @@ class Clip:
                 expected=f"actors ({actors},), indices ({len(frames)},)",
                 found=f"actors {self.actors.shape}, indices {self.indices.shape}",
             )
+        if self.keyframe == -1:
+            object.__setattr__(self, "keyframe", len(frames) // 2)
+        masks = self.masks
+        if masks is not None and (
+            masks.shape != frames.shape[:3] or masks.dtype.name not in ("uint8", "float32")
+        ):
+            raise InputError(
+                f"clip of {self.video!r}: masks disagree with the frames",
+                expected=f"uint8 or float32 {frames.shape[:3]}",
+                found=f"{masks.dtype} {masks.shape}",
+            )
+        if not 0 <= self.keyframe < max(1, len(frames)):
+            raise InputError(
+                f"clip of {self.video!r}: its keyframe lies outside",
+                expected=f"0 <= keyframe < {len(frames)}",
+                found=f"{self.keyframe}",
+            )
 
     @property
     def size(self) -> tuple[int, int]:
         """(width, height) of the clip's frames."""
         return self.frames.shape[2], self.frames.shape[1]
-
-    @property
-    def keyframe(self) -> int:
-        """Position of the keyframe among the clip's frames: T // 2."""
-        return len(self.frames) // 2
 
 
 def window(frame: int, *, length: int, stride: int, num_frames: int) -> NDArray[np.int64]:
@@ -209,6 +147,27 @@ def centred(
         InputError: A frame outside the video, or a file that cannot be read.
     """
     indices = window(frame, length=length, stride=stride, num_frames=annotation.num_frames)
+    return gathered(annotation, frame, indices, source=source)
+
+
+def gathered(
+    annotation: VideoAnnotation,
+    frame: int,
+    indices: NDArray[np.int64],
+    *,
+    source: FrameSource | None = None,
+) -> Clip:
+    """The clip of any frames of a video, with the actors of one of its frames.
+
+    Args:
+        annotation: The video.
+        frame: The keyframe, whose actors the clip gets.
+        indices: int64 [T], the frames of the clip; the keyframe should be at T // 2.
+        source: Where frames come from, as for ``centred``.
+
+    Raises:
+        InputError: A file that cannot be read.
+    """
     if source is None:
         with VideoReader(annotation.path) as reader:
             frames = reader.read(indices)

@@ -7,6 +7,7 @@ Suffix legend: N = clips of a batch, T, H, W = frames, height, width.
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,13 +15,32 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
+from stad_data import mixing
 from stad_data.annotation import VideoAnnotation
+from stad_data.clip_tracks import ClipTracks
 from stad_data.clips import Clip, FrameSource, Placement, centred
+from stad_data.mixing import MixUp
 from stad_data.sampling import Key
 from stad_data.video import VideoReader
 from stad_eval import InputError
 
 Transform = Callable[[Clip, np.random.Generator], Clip]
+
+
+class ClipMaker(Protocol):
+    """What makes a clip of a sample: `clips.centred`, `windows.tubelet`, `windows.between`."""
+
+    def __call__(
+        self,
+        annotation: VideoAnnotation,
+        frame: int,
+        *,
+        length: int,
+        stride: int,
+        source: FrameSource | None = None,
+    ) -> Clip:
+        """The clip around a frame of a video."""
+        ...
 
 
 class ClipDataset(TorchDataset[Clip]):
@@ -34,36 +54,43 @@ class ClipDataset(TorchDataset[Clip]):
         annotations: The videos.
         samples: int64 [S, 2], rows (video number, frame), from ``keyframe_samples``.
         length: Frames per clip.
-        stride: Frames of the video per frame of the clip.
+        stride: Frames of the video per frame of the clip; or (low, high), a range that every clip's
+            is drawn from.
         transform: Applied to every clip with the sample's own generator; None changes nothing.
+        mix: Mix clips with others drawn at random, after the transform; None mixes none.
         seed: Root of all randomness.
         caches: Frames by video name, instead of the video's file, for the videos it names.
         open_files: How many video files one process keeps open.
+        make: What makes the clip of a sample; a function that can be sent to a worker.
 
     Raises:
         InputError: A sample that names no frame of the videos.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that decides what a sample is
         self,
         annotations: Sequence[VideoAnnotation],
         samples: NDArray[np.int64],
         *,
         length: int,
-        stride: int,
+        stride: int | tuple[int, int],
         transform: Transform | None = None,
+        mix: MixUp | None = None,
         seed: int = 0,
         caches: Mapping[str, FrameSource] | None = None,
         open_files: int = 8,
+        make: ClipMaker = centred,
     ) -> None:
         self.annotations = tuple(annotations)
         self.samples = np.asarray(samples, dtype=np.int64).reshape(-1, 2)
         self.length = length
         self.stride = stride
         self.transform = transform
+        self.mix = mix
         self.seed = seed
         self.caches = dict(caches or {})
         self.open_files = open_files
+        self.make = make
         self._readers: OrderedDict[str, VideoReader] = OrderedDict()
         self._check_samples()
 
@@ -88,15 +115,25 @@ class ClipDataset(TorchDataset[Clip]):
         epoch, row = (0, key) if isinstance(key, int) else key
         if not 0 <= row < len(self.samples):
             raise IndexError(f"sample {row} of {len(self.samples)}")  # ends a plain iteration
+        rng = np.random.default_rng([self.seed, epoch, row])
+        clip = self._clip(row, rng)
+        share = 1.0 if self.mix is None else self.mix.draw(rng)
+        if share == 1.0:
+            return clip
+        return mixing.mix(clip, self._clip(int(rng.integers(len(self.samples))), rng), share)
+
+    def _clip(self, row: int, rng: np.random.Generator) -> Clip:
+        """The clip of a row, after the transform."""
         video, frame = self.samples[row].tolist()
         annotation = self.annotations[video]
         source = self.caches.get(annotation.video)
         if source is None:
             source = self._reader(annotation)
-        clip = centred(annotation, frame, length=self.length, stride=self.stride, source=source)
-        if self.transform is None:
-            return clip
-        return self.transform(clip, np.random.default_rng([self.seed, epoch, row]))
+        stride = self.stride
+        if isinstance(stride, tuple):
+            stride = int(rng.integers(stride[0], stride[1] + 1))
+        clip = self.make(annotation, frame, length=self.length, stride=stride, source=source)
+        return clip if self.transform is None else self.transform(clip, rng)
 
     def _reader(self, annotation: VideoAnnotation) -> VideoReader:
         name = annotation.video
@@ -138,14 +175,18 @@ class Batch:
     Attributes:
         clips: uint8 [N, 3, T, H, W], each clip in the upper left corner, black beyond it.
         boxes: Per clip float32 [Ni, 4], half-open ``xyxy`` in clip pixels, at the keyframe.
-        labels: Per clip float32 [Ni, C] in {0, 1}.
+        labels: Per clip float32 [Ni, C] in {0, 1}; in [0, 1] where clips were mixed.
         clips_info: Per clip where it came from.
+        masks: uint8 or float32 [N, T, H, W], 0 beyond each clip; None where clips have none.
+        tracks: Per clip its actors in more frames than the keyframe, or None.
     """
 
     clips: Tensor
     boxes: list[Tensor]
     labels: list[Tensor]
     clips_info: list[ClipInfo] = field(default_factory=list[ClipInfo])
+    masks: Tensor | None = None
+    tracks: list[ClipTracks | None] = field(default_factory=list[ClipTracks | None])
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -157,6 +198,8 @@ class Batch:
             boxes=[boxes.pin_memory() for boxes in self.boxes],
             labels=[labels.pin_memory() for labels in self.labels],
             clips_info=self.clips_info,
+            masks=None if self.masks is None else self.masks.pin_memory(),
+            tracks=self.tracks,
         )
 
 
@@ -167,7 +210,7 @@ def collate(clips: Sequence[Clip]) -> Batch:
     frames have them: it is the layout in which 3D convolutions are fastest, and costs no transpose.
 
     Raises:
-        InputError: No clips, or clips of different lengths.
+        InputError: No clips, clips of different lengths, or masks of one kind in some clips only.
     """
     lengths = {len(clip.frames) for clip in clips}
     if len(lengths) != 1:
@@ -190,4 +233,24 @@ def collate(clips: Sequence[Clip]) -> Batch:
             ClipInfo(video=clip.video, frame=clip.frame, placement=clip.placement, size=clip.size)
             for clip in clips
         ],
+        masks=_masks(clips, out.shape[1:4]),
+        tracks=[clip.tracks for clip in clips],
     )
+
+
+def _masks(clips: Sequence[Clip], shape: Sequence[int]) -> Tensor | None:
+    """The masks of the clips, each in the upper left corner of [T, H, W]."""
+    kinds = {None if clip.masks is None else clip.masks.dtype.name for clip in clips}
+    if kinds == {None}:
+        return None
+    if len(kinds) > 1:
+        raise InputError(
+            "a batch needs masks of one kind",
+            expected="all clips without masks, all with uint8 or all with float32",
+            found=", ".join(sorted(map(str, kinds))),
+        )
+    out = np.zeros((len(clips), *shape), kinds.pop())
+    for place, clip in zip(out, clips, strict=True):
+        w, h = clip.size
+        place[:, :h, :w] = clip.masks
+    return torch.from_numpy(out)

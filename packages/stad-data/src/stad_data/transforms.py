@@ -2,8 +2,8 @@
 
 Every transform is a callable ``(clip, rng) -> clip``; all chance comes from the given generator.
 Pixels go through PyTorch's uint8 resize; boxes are our own arithmetic, and each transform updates
-``clip.placement``, so that ``clip.placement.to_source`` takes boxes back exactly. Needs the extra
-``torch``.
+``clip.placement``, so that ``clip.placement.to_source`` takes boxes back exactly and
+``stad_data.warping.undo`` maps. A clip's masks and tracks move along. Needs the extra ``torch``.
 
 Suffix legend: T = frames, H, W = height and width, N = actors.
 """
@@ -16,7 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
-from stad_data.clips import Clip, Placement
+from stad_data.clip_tracks import cut_boxes
+from stad_data.clips import Clip
+from stad_data.colours import ColorJitter as ColorJitter
+from stad_data.colours import plain
+from stad_data.erasing import Cutout as Cutout
+from stad_data.placement import Placement
+from stad_data.rotation import RandomRotation as RandomRotation
+from stad_data.warping import warp_masks
 from stad_eval import InputError
 
 Transform = Callable[[Clip, np.random.Generator], Clip]
@@ -91,6 +98,8 @@ class RandomScaledCrop:
     Attributes:
         size: (width, height) of the outgoing clip.
         scale_range: Smallest and largest factor, drawn uniformly.
+        stretch: Largest change of the aspect ratio: width over height is multiplied by a factor
+            whose logarithm is uniform between plus and minus that of 1 + stretch.
         visible: Boxes are cut at the window and dropped where less than this share of their area
             is left.
 
@@ -100,16 +109,19 @@ class RandomScaledCrop:
 
     size: tuple[int, int]
     scale_range: tuple[float, float] = (1.0, 1.3)
+    stretch: float = 0.0
     visible: float = 0.3
 
     def __post_init__(self) -> None:
         _check_size("RandomScaledCrop", *self.size)
         low, high = self.scale_range
-        if not 0 < low <= high < np.inf or not 0 <= self.visible <= 1:
+        shares = 0 <= self.stretch <= 1 and 0 <= self.visible <= 1
+        if not 0 < low <= high < np.inf or not shares:
             raise InputError(
                 "RandomScaledCrop cannot use its settings",
-                expected="scale_range 0 < low <= high, visible in [0, 1]",
-                found=f"scale_range {self.scale_range}, visible {self.visible}",
+                expected="scale_range 0 < low <= high, stretch and visible in [0, 1]",
+                found=f"scale_range {self.scale_range}, stretch {self.stretch}, "
+                f"visible {self.visible}",
             )
 
     def __call__(self, clip: Clip, rng: np.random.Generator) -> Clip:
@@ -117,17 +129,16 @@ class RandomScaledCrop:
         (width, height), (out_width, out_height) = clip.size, self.size
         cover = max(out_width / width, out_height / height)
         factor = cover * rng.uniform(*self.scale_range)
-        left, right, at_x, wide = _window(width, out_width, factor, rng.random())
-        top, bottom, at_y, high = _window(height, out_height, factor, rng.random())
+        wider = np.sqrt((1 + self.stretch) ** rng.uniform(-1, 1)) if self.stretch else 1.0
+        left, right, at_x, wide = _window(width, out_width, factor * wider, rng.random())
+        top, bottom, at_y, high = _window(height, out_height, factor / wider, rng.random())
         pixels = _resize(clip.frames[:, top:bottom, left:right], wide, high)
         if (wide, high) != self.size:
             canvas = np.zeros((len(pixels), out_height, out_width, 3), np.uint8)
             canvas[:, at_y : at_y + high, at_x : at_x + wide] = pixels
             pixels = canvas
         factors = (wide / (right - left), high / (bottom - top))
-        placement = clip.placement.shifted(-left, -top).scaled(*factors).shifted(at_x, at_y)
-        boxes = _moved(clip.boxes, (-left, -top), factors, (at_x, at_y))
-        return _cut(replace(clip, frames=pixels, placement=placement, boxes=boxes), self.visible)
+        return _cut(_moved(clip, pixels, (-left, -top), factors, (at_x, at_y)), self.visible)
 
 
 @dataclass(frozen=True)
@@ -146,91 +157,71 @@ class RandomFlip:
     label_pairs: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        sides = [label for pair in self.label_pairs for label in pair]
-        if not 0 <= self.p <= 1 or len(set(sides)) != len(sides) or min(sides, default=0) < 0:
-            raise InputError(
-                "RandomFlip cannot use its settings",
-                expected="p in [0, 1], each label in one pair",
-                found=f"p {self.p}, label_pairs {self.label_pairs}",
-            )
+        _check_flip("RandomFlip", self.p, self.label_pairs)
 
     def __call__(self, clip: Clip, rng: np.random.Generator) -> Clip:
         """The clip, mirrored or not; mirrored frames are a view of the others."""
         if rng.random() >= self.p:
             return clip
         width = clip.size[0]
+        clip = _exchanged(clip, self.label_pairs)
         boxes = clip.boxes.copy()
         boxes[:, 0], boxes[:, 2] = width - clip.boxes[:, 2], width - clip.boxes[:, 0]
-        labels = clip.labels
-        if self.label_pairs:
-            left, right = (list(side) for side in zip(*self.label_pairs, strict=True))
-            if max(left + right) >= labels.shape[1]:
-                raise InputError(
-                    "RandomFlip exchanges a label that the clip does not have",
-                    expected=f"label indices below {labels.shape[1]}",
-                    found=str(self.label_pairs),
-                )
-            labels = labels.copy()
-            labels[:, left + right] = clip.labels[:, right + left]
+        flip = Placement(size=clip.size).flipped(width)
         return replace(
             clip,
             frames=clip.frames[:, :, ::-1],
             boxes=boxes,
-            labels=labels,
             placement=clip.placement.flipped(width),
+            masks=None if clip.masks is None else clip.masks[:, :, ::-1],
+            tracks=None if clip.tracks is None else clip.tracks.moved(flip.to_clip),
         )
 
 
 @dataclass(frozen=True)
-class ColorJitter:
-    """Change brightness, contrast and saturation by random factors, the same for all frames.
+class TemporalFlip:
+    """Let the clip run backwards with probability ``p``, and exchange the labels that reverse.
 
-    Each factor is drawn uniformly from [1 - x, 1 + x]. The three act as in torchvision (brightness,
-    then contrast about the clip's mean grey, then saturation about each pixel's grey), joined to
-    one linear map of the colours, so values are cut to 0..255 once, at the end.
+    In a clip of even length the keyframe comes to lie at T // 2 - 1, as ``clip.keyframe`` says;
+    detectors that look at T // 2 alone want odd lengths. Tracks are reversed too, so what was the
+    keyframe before becomes the one after.
+
+    Attributes:
+        p: Probability.
+        label_pairs: Labels that become each other, such as sitting down and standing up.
 
     Raises:
-        InputError: A strength outside [0, 1].
+        InputError: A probability outside [0, 1], or a label in two pairs.
     """
 
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
+    p: float = 0.5
+    label_pairs: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        strengths = (self.brightness, self.contrast, self.saturation)
-        if not all(0 <= strength <= 1 for strength in strengths):
-            raise InputError(
-                "ColorJitter cannot use its settings",
-                expected="brightness, contrast, saturation in [0, 1]",
-                found=str(strengths),
-            )
+        _check_flip("TemporalFlip", self.p, self.label_pairs)
 
     def __call__(self, clip: Clip, rng: np.random.Generator) -> Clip:
-        """The clip with other colours."""
-        strengths = np.array([self.brightness, self.contrast, self.saturation])
-        brightness, contrast, saturation = 1 + strengths * rng.uniform(-1, 1, 3)
-        if not strengths.any():
+        """The clip, reversed or not; reversed frames are a view of the others."""
+        if rng.random() >= self.p:
             return clip
-        gain = brightness * contrast
-        offset = 0.0
-        if self.contrast:
-            # Every fourth pixel of each side tells the mean well enough.
-            mean = clip.frames[:, ::4, ::4].mean(axis=(0, 1, 2)) @ np.array(_GREY)
-            offset = (1 - contrast) * brightness * float(mean)
-        pixels = torch.from_numpy(_plain(clip.frames)).float()
-        if self.saturation:
-            grey = pixels @ torch.tensor(_GREY) * (gain * (1 - saturation)) + offset
-            pixels.mul_(gain * saturation).add_(grey[..., None])
-        else:
-            pixels.mul_(gain).add_(offset)
-        pixels = pixels.add_(0.5).clamp_(0, 255).to(torch.uint8).numpy()
-        return replace(clip, frames=pixels)
+        clip = _exchanged(clip, self.label_pairs)
+        return replace(
+            clip,
+            frames=clip.frames[::-1],
+            indices=clip.indices[::-1],
+            keyframe=len(clip.frames) - 1 - clip.keyframe,
+            placement=clip.placement.reversed(),
+            masks=None if clip.masks is None else clip.masks[::-1],
+            tracks=None if clip.tracks is None else clip.tracks.reversed(),
+        )
 
 
 @dataclass(frozen=True)
 class RepeatKeyframe:
-    """Replace every frame by the keyframe: what is left is what a single picture tells."""
+    """Replace every frame by the keyframe: what is left is what a single picture tells.
+
+    What is to be found stays as it was: boxes, tracks and masks.
+    """
 
     def __call__(self, clip: Clip, _: np.random.Generator) -> Clip:
         """The clip without motion; ``indices`` say so too."""
@@ -240,10 +231,6 @@ class RepeatKeyframe:
             frames=np.repeat(clip.frames[middle : middle + 1], len(clip.frames), axis=0),
             indices=np.full_like(clip.indices, clip.indices[middle]),
         )
-
-
-# ITU-R BT.601 luma of R, G, B.
-_GREY = (0.299, 0.587, 0.114)
 
 
 def _check_size(name: str, width: int, height: int) -> None:
@@ -257,39 +244,65 @@ def _resize(frames: NDArray[np.uint8], width: int, height: int) -> NDArray[np.ui
     """Frames [T, H, W, 3] at another size, bilinear with antialiasing; a view at the same size."""
     if frames.shape[1:3] == (height, width):
         return frames
-    pixels = torch.from_numpy(_plain(frames)).permute(0, 3, 1, 2)
+    pixels = torch.from_numpy(plain(frames)).permute(0, 3, 1, 2)
     small = interpolate(
         pixels, (height, width), mode="bilinear", align_corners=False, antialias=True
     )
     return np.ascontiguousarray(small.permute(0, 2, 3, 1).numpy())
 
 
-def _plain(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Frames that torch can look at: writeable and without negative strides; a copy if need be."""
-    if frames.flags.writeable and min(frames.strides) > 0:
-        return frames
-    return frames.copy()
+def _check_flip(name: str, p: float, pairs: tuple[tuple[int, int], ...]) -> None:
+    sides = [label for pair in pairs for label in pair]
+    if not 0 <= p <= 1 or len(set(sides)) != len(sides) or min(sides, default=0) < 0:
+        raise InputError(
+            f"{name} cannot use its settings",
+            expected="p in [0, 1], each label in one pair",
+            found=f"p {p}, label_pairs {pairs}",
+        )
+
+
+def _exchanged(clip: Clip, pairs: tuple[tuple[int, int], ...]) -> Clip:
+    """The clip with these labels exchanged."""
+    if not pairs:
+        return clip
+    one, other = (list(side) for side in zip(*pairs, strict=True))
+    if max(one + other) >= clip.labels.shape[1]:
+        raise InputError(
+            "a flip exchanges a label that the clip does not have",
+            expected=f"label indices below {clip.labels.shape[1]}",
+            found=str(pairs),
+        )
+    order = np.arange(clip.labels.shape[1])
+    order[one + other] = other + one
+    tracks = clip.tracks
+    if tracks is not None:
+        tracks = replace(tracks, labels=tracks.labels[:, :, order])
+    return replace(clip, labels=clip.labels[:, order], tracks=tracks)
 
 
 def _resized(clip: Clip, width: int, height: int) -> Clip:
     factors = (width / clip.size[0], height / clip.size[1])
-    return replace(
-        clip,
-        frames=_resize(clip.frames, width, height),
-        boxes=_moved(clip.boxes, (0, 0), factors, (0, 0)),
-        placement=clip.placement.scaled(*factors),
-    )
+    return _moved(clip, _resize(clip.frames, width, height), (0, 0), factors, (0, 0))
 
 
 def _moved(
-    boxes: NDArray[np.float32],
+    clip: Clip,
+    frames: NDArray[np.uint8],
     before: tuple[int, int],
     factors: tuple[float, float],
     after: tuple[int, int],
-) -> NDArray[np.float32]:
-    """Boxes shifted, scaled, shifted, as float32 [N, 4]."""
-    map_ = Placement(size=(1, 1)).shifted(*before).scaled(*factors).shifted(*after)
-    return map_.to_clip(boxes).astype(np.float32)
+) -> Clip:
+    """The clip with these frames, which are its own after a shift, a resize and a shift."""
+    step = Placement(size=clip.size).shifted(*before).scaled(*factors).shifted(*after)
+    size = (frames.shape[2], frames.shape[1])
+    return replace(
+        clip,
+        frames=frames,
+        boxes=step.to_clip(clip.boxes).astype(np.float32),
+        placement=clip.placement.shifted(*before).scaled(*factors).shifted(*after),
+        masks=None if clip.masks is None else warp_masks(clip.masks, step.matrix, size),
+        tracks=None if clip.tracks is None else clip.tracks.moved(step.to_clip),
+    )
 
 
 def _window(side: int, out: int, factor: float, where: float) -> tuple[int, int, int, int]:
@@ -304,11 +317,11 @@ def _window(side: int, out: int, factor: float, where: float) -> tuple[int, int,
 
 def _cut(clip: Clip, visible: float) -> Clip:
     """Boxes cut at the clip's borders; those that are hidden too much are dropped."""
-    width, height = clip.size
-    boxes = clip.boxes.copy()
-    boxes[:, 0::2] = boxes[:, 0::2].clip(0, width)
-    boxes[:, 1::2] = boxes[:, 1::2].clip(0, height)
-    area = np.prod(clip.boxes[:, 2:] - clip.boxes[:, :2], axis=1)
-    left = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    keep = (left > 0) & (left >= visible * area)
-    return replace(clip, boxes=boxes[keep], labels=clip.labels[keep], actors=clip.actors[keep])
+    boxes, keep = cut_boxes(clip.boxes, clip.size, visible)
+    return replace(
+        clip,
+        boxes=boxes[keep],
+        labels=clip.labels[keep],
+        actors=clip.actors[keep],
+        tracks=None if clip.tracks is None else clip.tracks.cut(clip.size, visible),
+    )

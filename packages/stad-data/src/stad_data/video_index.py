@@ -3,8 +3,10 @@
 Suffix legend: P = packets in the file's order; N = frames in the order shown; K = keyframes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from itertools import count
 
@@ -13,25 +15,25 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from stad_data.video_packets import (
+    NONE,
+    PacketTable,
+    demuxed,
+    frame_order,
+    has_timed_packets,
+    listed,
+    may_tell,
+)
 from stad_data.video_source import DamageError, LostError, VideoSource
-
-# Containers whose presentation timestamps are written per frame by the muxer. Elsewhere (AVI, raw
-# streams, MPEG-PS/TS) they are guessed while demuxing, and only decoding tells the order.
-_TIMED_FORMATS = frozenset({"mov", "mp4", "matroska", "webm"})
-# Codecs of these names hold packets that show nothing: VP8's alternate references; MPEG-4's
-# placeholders, which are told by their size.
-_HIDDEN_PICTURES = frozenset({"vp8"})
-_PLACEHOLDERS = frozenset({"mpeg4", "msmpeg4v3"})
-_PLACEHOLDER_BYTES = 20
+from stad_data.video_times import Timeline, constant_rate, frame_times
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class VideoIndex:
+class VideoIndex(Timeline):
     """Frames of one video in the order shown, and the packets to decode for them.
 
     Attributes:
         rank_P: index of the frame that a packet shows, -1 for none.
-        times_N: seconds after the first frame, strictly increasing.
         start_ranks_K: index of the first frame to be had by decoding from a keyframe; increasing.
         start_packets_K: the keyframe's packet; increasing.
         stamps_K: where to seek for it, in ticks of the stream.
@@ -40,11 +42,10 @@ class VideoIndex:
         labelled: False when the decoder labels pictures so that only counting them from the first
             tells them apart; then no packet has a rank.
         proven: True when the frames were counted by decoding all of them.
-        damage: what stops the decoder after the last frame; None for an undamaged file.
+        cut: True where the container hides packets of the stream (an edit list).
     """
 
     rank_P: NDArray[np.int64]
-    times_N: NDArray[np.float64]
     start_ranks_K: NDArray[np.int64]
     start_packets_K: NDArray[np.int64]
     stamps_K: NDArray[np.int64]
@@ -52,14 +53,11 @@ class VideoIndex:
     identities_P: NDArray[np.int64]
     labelled: bool
     proven: bool
-    damage: str | None
-
-    def __len__(self) -> int:
-        return self.times_N.size
+    cut: bool
 
     def start_for(self, rank: int) -> int:
         """Position in the keyframe table from which decoding reaches the frame soonest."""
-        return max(0, int(np.searchsorted(self.start_ranks_K, rank, side="right")) - 1)
+        return max(0, bisect_right(self._start_ranks, rank) - 1)
 
     def packet_number(self, packet: Packet) -> int:
         """A demuxed packet's number in the file's order.
@@ -79,6 +77,10 @@ class VideoIndex:
         return self.rank_P.tolist()
 
     @cached_property
+    def _start_ranks(self) -> list[int]:
+        return self.start_ranks_K.tolist()
+
+    @cached_property
     def _numbers(self) -> dict[int, int]:
         return {value: number for number, value in enumerate(self.identities_P.tolist())}
 
@@ -86,28 +88,34 @@ class VideoIndex:
 def build_index(source: VideoSource, fps: float) -> VideoIndex:
     """Index a video; decodes it only where packets do not tell.
 
-    Packets tell where the container writes a timestamp for every frame, each codec packet shows
-    one frame, and nothing is missing. The index of any other file comes from `prove_index`.
+    Packets tell where the container writes a timestamp for every frame, or the codec shows its
+    pictures in the file's order; each packet shows one frame, and nothing is missing. The index of
+    any other file comes from `prove_index`.
     """
-    source.rewind()
-    packets = _demux(source)
-    if packets.damage is None and _packets_tell(source, packets):
-        pts_P = np.array(packets.pts, dtype=np.int64)
-        shown = np.flatnonzero(~np.array(packets.discard, dtype=bool))
-        order_N = shown[np.argsort(pts_P[shown], kind="stable")]
-        return _assemble(source, packets, order_N, fps, proven=False, damage=None)
-    return _prove(source, packets, fps)
+    return packet_index(source, fps) or prove_index(source, fps)
+
+
+def packet_index(source: VideoSource, fps: float) -> VideoIndex | None:
+    """Index a video without decoding; None where packets do not tell."""
+    if not may_tell(source):
+        return None
+    packets = listed(source) or demuxed(source)
+    order_N = frame_order(source, packets)
+    if order_N is None:
+        return None
+    return _assemble(source, packets, order_N, fps, proven=False, damage=None)
 
 
 def prove_index(source: VideoSource, fps: float) -> VideoIndex:
     """Index a video by decoding all of it up to its end or first damage."""
-    source.rewind()
-    packets = _demux(source)
-    return _prove(source, packets, fps)
+    return _prove(source, demuxed(source), fps)
 
 
 def decode_from(
-    source: VideoSource, index: VideoIndex, start: int
+    source: VideoSource,
+    index: VideoIndex,
+    start: int,
+    needed: Callable[[int], bool] = lambda _: True,
 ) -> Iterator[tuple[int, VideoFrame]]:
     """Decode from a keyframe on; yields (frame index, picture), -1 for a picture not indexed.
 
@@ -115,6 +123,8 @@ def decode_from(
         source: the file that was indexed, at any position.
         index: its index.
         start: position in the index's table of keyframes.
+        needed: whether a frame has to come; others may be left out, where that is quicker and
+            changes nothing for the rest.
 
     Raises:
         DamageError: after the last picture that could still be had.
@@ -127,19 +137,23 @@ def decode_from(
     strict = not index.proven
     if strict != source.strict:
         source.rewind(threads=1 if index.damage else None, strict=strict)
-    if index.identity is not None and _sought(source, index, start):
-        label = index.packet_number
-    else:
+    at_start = first == 0 and source.untouched
+    before = None if at_start or index.identity is None else _sought(source, index, start)
+    label = _counted() if before is None else index.packet_number
+    if before is None:
         source.rewind(strict=strict)
-        label = _counted()
+    selective = index.labelled and source.can_skip
 
     def skipped(number: int) -> bool:
         # Pictures shown before the keyframe may hang on ones that were not decoded.
         return number < first or -1 < ranks[number] < first_shown
 
+    def needed_packet(number: int) -> bool:
+        return not selective or ranks[number] < 0 or needed(ranks[number])
+
     def pictures() -> Iterator[tuple[int, VideoFrame]]:
         try:
-            yield from source.decode(label, skipped=skipped)
+            yield from source.decode(label, skipped=skipped, needed=needed_packet, before=before)
         except DamageError:
             yield from source.remaining()
             raise
@@ -157,59 +171,18 @@ def _counted() -> Callable[[Packet], int]:
     return lambda _: next(numbers)
 
 
-def _sought(source: VideoSource, index: VideoIndex, start: int) -> bool:
-    """Whether seeking put the file at or before the keyframe's packet."""
+def _sought(source: VideoSource, index: VideoIndex, start: int) -> Packet | None:
+    """The packet that seeking leads to, at or before a keyframe's; None where it leads past it."""
     first = int(index.start_packets_K[start])
     for earlier in dict.fromkeys((start, max(0, start - 1))):
-        stamp = int(index.stamps_K[earlier])
         try:
-            source.seek(stamp)
+            source.seek(int(index.stamps_K[earlier]))
             packet = next(source.packets(), None)
-            if packet is None or index.packet_number(packet) > first:
-                continue
-            source.seek(stamp)
+            if packet is not None and index.packet_number(packet) <= first:
+                return packet
         except (DamageError, LostError):
             continue
-        return True
-    return False
-
-
-def frame_times(stamps: Sequence[int | None], tick: float | None, fps: float) -> list[float]:
-    """Seconds after the first frame; a missing or backward stamp means one frame's duration more.
-
-    Args:
-        stamps: presentation timestamps in the order shown, in ticks.
-        tick: seconds per tick; None when the stamps are not to be trusted at all.
-        fps: nominal frames per second.
-    """
-    clock = FrameClock(tick, fps)
-    return [clock.advance(stamp) for stamp in stamps]
-
-
-@dataclass(kw_only=False)
-class FrameClock:
-    """Turns presentation timestamps into strictly increasing seconds, one frame at a time."""
-
-    tick: float | None
-    fps: float
-    _zero: float | None = field(default=None, init=False)
-    _last: float | None = field(default=None, init=False)
-
-    def advance(self, stamp: int | None) -> float:
-        """Seconds of the next frame; the first one's are 0."""
-        if self._last is None:
-            self._last = 0.0
-            if self.tick is not None and stamp is not None:
-                self._zero = stamp * self.tick
-            return 0.0
-        step = self._last + 1 / self.fps
-        if self.tick is not None and stamp is not None:
-            if self._zero is None:
-                self._zero = stamp * self.tick - step
-            seconds = stamp * self.tick - self._zero
-            step = seconds if seconds > self._last else step
-        self._last = step
-        return step
+    return None
 
 
 def tick_of(source: VideoSource) -> float | None:
@@ -218,57 +191,7 @@ def tick_of(source: VideoSource) -> float | None:
     return float(base) if base and source.has_trusted_times else None
 
 
-@dataclass(kw_only=True)
-class _Packets:
-    """What demuxing the whole stream told, one entry per packet."""
-
-    pos: list[int | None] = field(default_factory=list)
-    pts: list[int | None] = field(default_factory=list)
-    dts: list[int | None] = field(default_factory=list)
-    key: list[bool] = field(default_factory=list)
-    discard: list[bool] = field(default_factory=list)
-    size: list[int] = field(default_factory=list)
-    corrupt: bool = False
-    damage: str | None = None
-
-
-def _demux(source: VideoSource) -> _Packets:
-    found = _Packets()
-    try:
-        for packet in source.packets():
-            found.pos.append(packet.pos)
-            found.pts.append(packet.pts)
-            found.dts.append(packet.dts)
-            found.key.append(packet.is_keyframe)
-            found.discard.append(packet.is_discard)
-            found.size.append(packet.size)
-            found.corrupt |= packet.is_corrupt
-    except DamageError as damage:
-        found.damage = str(damage)
-    if found.damage is None:
-        missing = source.missing_bytes()
-        if missing:
-            found.damage = f"the file was cut off: {missing} bytes are missing at its end"
-    return found
-
-
-def _packets_tell(source: VideoSource, packets: _Packets) -> bool:
-    if not _TIMED_FORMATS & set(source.format_name.split(",")):
-        return False
-    codec = source.stream.codec_context.name
-    placeholder = codec in _PLACEHOLDERS and min(packets.size, default=0) < _PLACEHOLDER_BYTES
-    if codec in _HIDDEN_PICTURES or placeholder or packets.corrupt or not packets.pts:
-        return False
-    if not packets.key[0] or any(stamp is None for stamp in packets.pts):
-        return False
-    pts_P = np.array(packets.pts, dtype=np.int64)
-    shown = ~np.array(packets.discard, dtype=bool)
-    unique = np.unique(pts_P[shown]).size == np.count_nonzero(shown)
-    # A frame shown before the first keyframe has lost what it was predicted from.
-    return bool(unique and shown.any() and pts_P[shown].min() >= pts_P[0])
-
-
-def _prove(source: VideoSource, packets: _Packets, fps: float) -> VideoIndex:
+def _prove(source: VideoSource, packets: PacketTable, fps: float) -> VideoIndex:
     # With one thread the decoder reports damage at the packet that holds it.
     threads = source.threads
     source.rewind(threads=1)
@@ -286,12 +209,13 @@ def _prove(source: VideoSource, packets: _Packets, fps: float) -> VideoIndex:
     return _assemble(source, packets, np.array(order, np.int64), fps, proven=True, damage=damage)
 
 
-def _ranks_by_stamp(packets: _Packets) -> list[int] | None:
+def _ranks_by_stamp(packets: PacketTable) -> list[int] | None:
     """Each packet's place in the order shown as its timestamps have it, None where they fail."""
-    if any(stamp is None for stamp in packets.pts) or len(set(packets.pts)) != len(packets.pts):
+    stamps_P = packets.pts_P
+    if (stamps_P == NONE).any() or np.unique(stamps_P).size != stamps_P.size:
         return None
-    place = np.empty(len(packets.pts), dtype=np.int64)
-    place[np.argsort(np.array(packets.pts, dtype=np.int64))] = np.arange(place.size)
+    place = np.empty(stamps_P.size, dtype=np.int64)
+    place[np.argsort(stamps_P)] = np.arange(place.size)
     return place.tolist()
 
 
@@ -320,56 +244,85 @@ def _sound(
 
 def _assemble(
     source: VideoSource,
-    packets: _Packets,
+    packets: PacketTable,
     order_N: NDArray[np.int64],
     fps: float,
     *,
     proven: bool,
     damage: str | None,
 ) -> VideoIndex:
-    rank_P = np.full(len(packets.pts), -1, dtype=np.int64)
+    rank_P = np.full(len(packets), -1, dtype=np.int64)
     # Where a decoder labels two pictures alike, only counting from the start tells them apart.
-    labelled = np.unique(order_N).size == order_N.size and bool((order_N >= 0).all())
+    labelled = _differ(order_N) and bool((order_N >= 0).all())
     if labelled:
         rank_P[order_N] = np.arange(order_N.size)
-    stamps = [packets.pts[number] if number >= 0 else None for number in order_N.tolist()]
-    starts = _starts(packets, rank_P) if labelled else [(0, 0)]
-    identity, identities = _identity(packets)
+    stamps_N = np.where(order_N >= 0, packets.pts_P[order_N], NONE) if order_N.size else order_N
+    times_N, rate = _times(source, stamps_N, fps)
+    starts_K = _starts(packets, rank_P) if labelled else np.zeros(1, dtype=np.int64)
+    identity, identities_P = _identity(packets)
     return VideoIndex(
         rank_P=rank_P,
-        times_N=np.array(frame_times(stamps, tick_of(source), fps), dtype=np.float64),
-        start_ranks_K=np.array([rank for rank, _ in starts], dtype=np.int64),
-        start_packets_K=np.array([number for _, number in starts], dtype=np.int64),
-        stamps_K=np.array([_stamp(packets, number) for _, number in starts], dtype=np.int64),
+        times_N=times_N,
+        rate=rate,
+        start_ranks_K=np.concatenate([[0], rank_P[starts_K[1:]]]).astype(np.int64),
+        start_packets_K=starts_K,
+        stamps_K=_seek_stamps(packets, starts_K, timed=has_timed_packets(source)),
         identity=identity if labelled else None,
-        identities_P=np.array(identities, dtype=np.int64),
+        identities_P=identities_P,
         labelled=labelled,
         proven=proven,
+        cut=bool(packets.discard_P.any()),
         damage=damage,
     )
 
 
-def _starts(packets: _Packets, rank_P: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """(first frame, packet) of each keyframe to start from, both increasing; packet 0 leads."""
-    starts = [(0, 0)]
-    for number, (key, rank) in enumerate(zip(packets.key, rank_P.tolist(), strict=True)):
-        if key and rank > starts[-1][0] and number > starts[-1][1]:
-            starts.append((rank, number))
-    return starts
+def _times(
+    source: VideoSource, stamps_N: NDArray[np.int64], fps: float
+) -> tuple[NDArray[np.float64], Fraction | None]:
+    """Seconds after the first frame, and the rate where it is constant."""
+    tick, base = tick_of(source), source.stream.time_base
+    if tick is None or base is None:
+        rate = source.declared_rates[0]
+    elif (stamps_N == NONE).any():
+        rate = None
+    else:
+        rate = constant_rate(stamps_N, base, source.declared_rates)
+        if rate is None and (np.diff(stamps_N) > 0).all():
+            return stamps_N * tick - stamps_N[:1] * tick, None
+    if rate is None:
+        stamps = [None if stamp == NONE else stamp for stamp in stamps_N.tolist()]
+        return np.array(frame_times(stamps, tick, fps), dtype=np.float64), None
+    return np.arange(stamps_N.size) * rate.denominator / rate.numerator, rate
 
 
-def _stamp(packets: _Packets, number: int) -> int:
-    for stamps in (packets.dts, packets.pts):
-        if number < len(stamps):
-            stamp = stamps[number]
-            if stamp is not None:
-                return stamp
-    return 0
+def _starts(packets: PacketTable, rank_P: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Packets of the keyframes to start from, shown in the same order; packet 0 leads."""
+    keys = np.flatnonzero(packets.key_P)
+    ranks = rank_P[keys]
+    later = ranks > np.maximum.accumulate(np.concatenate([[0], ranks]))[:-1]
+    return np.concatenate([[0], keys[later & (keys > 0)]]).astype(np.int64)
 
 
-def _identity(packets: _Packets) -> tuple[str | None, list[int]]:
-    for name, values in (("pos", packets.pos), ("pts", packets.pts)):
-        known = [value for value in values if value is not None]
-        if len(known) == len(values) == len(set(known)):
-            return name, known
-    return None, []
+def _seek_stamps(
+    packets: PacketTable, numbers: NDArray[np.int64], *, timed: bool
+) -> NDArray[np.int64]:
+    """Where to seek for packets: MP4 and MKV are searched by presentation, others by decoding."""
+    if not len(packets):
+        return np.zeros(numbers.size, dtype=np.int64)
+    first, second = packets.pts_P[numbers], packets.dts_P[numbers]
+    if not timed:
+        first, second = second, first
+    known = np.where(first == NONE, second, first)
+    return np.where(known == NONE, 0, known)
+
+
+def _differ(values: NDArray[np.int64]) -> bool:
+    """Whether no value comes twice; sorted ones need no sorting."""
+    return bool((np.diff(values) > 0).all()) or np.unique(values).size == values.size
+
+
+def _identity(packets: PacketTable) -> tuple[str | None, NDArray[np.int64]]:
+    for name, values in (("pos", packets.pos_P), ("pts", packets.pts_P)):
+        if (values != NONE).all() and _differ(values):
+            return name, values
+    return None, np.zeros(0, dtype=np.int64)

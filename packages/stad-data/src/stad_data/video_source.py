@@ -1,4 +1,4 @@
-"""One open video file: its packets, its decoder, and how a decoded picture becomes an RGB image.
+"""One open video file: its packets and its decoder.
 
 Everything that FFmpeg raises ends here: a file that is no video is an InputError; damage met while
 reading is a `DamageError`, which the reader turns into an InputError that says how much can be had.
@@ -8,28 +8,26 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
 import av
-import numpy as np
 from av import stream as av_stream
 from av.container import InputContainer
 from av.error import EOFError as EndOfFile
-from av.error import FFmpegError
+from av.error import ExitError, FFmpegError
 from av.packet import Packet
-from av.sidedata.sidedata import SideData
 from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
 from stad_data.container_end import missing_bytes
+from stad_data.video_watchdog import Progress, stalled
 from stad_eval import InputError
 
-_FALLBACK_FPS = 25.0
-_MATRIX_BYTES = 36  # nine 32-bit fixed-point numbers
+_FALLBACK_RATE = Fraction(25)
 # Containers of inherited sources stay referenced for good: see VideoSource.abandon.
 _abandoned: list[InputContainer] = []
 
@@ -56,22 +54,36 @@ class VideoSource:
     Args:
         path: the video file.
         threads: decoder threads; 0 means as many as there are cores.
+        timeout: seconds after which FFmpeg's own waiting for data ends; None: never. It ends loops
+            that wait, not a system call that blocks.
+        progress: counts packets and pictures.
 
     Attributes:
         strict: whether the decoder takes every oddity for damage. It has to, or it would paint
             over a broken picture with its neighbours. It must not where it begins at an H.264
             keyframe that pictures before it lean on (open GOP): that is one of the oddities.
+        declared_size: (width, height) of the first pictures as stored, as the file has it.
 
     Raises:
         InputError: missing, a folder, empty, not readable, not a video, or without a video stream.
     """
 
-    def __init__(self, path: Path, *, threads: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        threads: int,
+        timeout: float | None = None,
+        progress: Progress | None = None,
+    ) -> None:
         self.path = path
         self.threads = threads
+        self._timeout = timeout
+        self._progress = progress or Progress()
         self.strict = True
         self.owner = os.getpid()
         self._container: InputContainer | None = None
+        self._demuxed: Iterator[Packet] | None = None
         self.untouched = False
         _check_file(path)
         self._open()
@@ -89,13 +101,29 @@ class VideoSource:
         return self.container.format.name
 
     @property
+    def stream_numbers(self) -> tuple[int, int]:
+        """How many video streams the file has, and the number of the one that is read."""
+        return len(self.container.streams.video), self.stream.index
+
+    @property
+    def declared_rates(self) -> list[Fraction]:
+        """Frames per second that the container has or lets guess, the best first; 25 at last."""
+        stream = self.stream
+        found = (stream.average_rate, stream.guessed_rate, stream.base_rate, _FALLBACK_RATE)
+        return [Fraction(rate) for rate in found if rate is not None and 0 < rate <= 1000]
+
+    @property
     def nominal_rate(self) -> float:
         """Average frames per second as the container has it; 25 where it has none."""
-        stream = self.stream
-        for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
-            if rate is not None and 0 < rate <= 1000:
-                return float(rate)
-        return _FALLBACK_FPS
+        return float(self.declared_rates[0])
+
+    @property
+    def can_skip(self) -> bool:
+        """Whether leaving out pictures that none leans on is known to leave the others as they are.
+
+        In H.264 a picture says so itself (`nal_ref_idc`). With one thread only: others look ahead.
+        """
+        return self.threads == 1 and self.stream.codec_context.name == "h264"
 
     @property
     def has_trusted_times(self) -> bool:
@@ -119,6 +147,7 @@ class VideoSource:
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
+        self._demuxed = None
         container, self._container = self._container, None
         if container is not None:
             container.close()
@@ -129,6 +158,7 @@ class VideoSource:
         Decoder threads do not survive a fork, so closing would wait for them for ever; the file
         offset is shared, so reading would disturb the parent. The child keeps it untouched.
         """
+        self._demuxed = None
         container, self._container = self._container, None
         if container is not None:
             _abandoned.append(container)
@@ -156,14 +186,20 @@ class VideoSource:
             DamageError: the container's structure is broken here, or a packet is cut short.
         """
         self.untouched = False
-        demuxed = self.container.demux(self.stream)
         while True:
+            # One for all, also after seeking: PyAV loses some bytes for each that is begun.
+            demuxed = self._demuxed or self.container.demux(self.stream)
+            self._demuxed = None
             try:
                 packet = next(demuxed)
+                self._demuxed = demuxed
             except StopIteration:
                 return
+            except ExitError:
+                raise stalled(self.path, self._timeout or 0.0) from None
             except (FFmpegError, UnicodeDecodeError) as error:
                 raise DamageError(f"the container is broken: {error}") from error
+            self._progress.advance()
             if packet.size == 0 and packet.pts is None and packet.dts is None:
                 continue  # PyAV's mark for the end of the stream
             yield packet
@@ -173,6 +209,8 @@ class VideoSource:
         label: Callable[[Packet], int],
         *,
         skipped: Callable[[int], bool] = lambda _: False,
+        needed: Callable[[int], bool] = lambda _: True,
+        before: Packet | None = None,
         finish: bool = True,
     ) -> Iterator[tuple[int, VideoFrame]]:
         """Decode from the present position; yields (label of its packet, picture) as shown.
@@ -187,6 +225,9 @@ class VideoSource:
         Args:
             label: a packet's number in the file's order.
             skipped: whether to pass over the packet of that number undecoded.
+            needed: whether the picture of that number is wanted for itself. One that is not, and
+                that no other picture is predicted from, need not come out.
+            before: a packet that was read already and comes first.
             finish: whether to take, after the last packet, the pictures that the decoder holds
                 back for others to come first. In a file that was cut off those others are missing.
 
@@ -194,11 +235,12 @@ class VideoSource:
             DamageError: a packet or picture is broken; `remaining` may still hold earlier pictures.
         """
         key = _FirstKey(timed=self.has_trusted_times)
-        for packet in self.packets():
+        for packet in chain([] if before is None else [before], self.packets()):
             number = label(packet)
             if skipped(number):
                 continue
             key.note(packet, number)
+            self._take_all(needed(number))
             packet.pts = number
             try:
                 if packet.is_corrupt and self.format_name != "mpegts":
@@ -215,6 +257,12 @@ class VideoSource:
         with suppress(DamageError):
             yield from self._pictures(None, None, set())
 
+    def _take_all(self, wanted: bool) -> None:
+        """Tell the decoder whether the next picture has to come out even if none leans on it."""
+        if wanted != self._taking_all:
+            self._taking_all = wanted
+            self.stream.codec_context.skip_frame = "DEFAULT" if wanted else "NONREF"
+
     def _pictures(
         self, packet: Packet | None, number: int | None, leading: set[int]
     ) -> Iterator[tuple[int, VideoFrame]]:
@@ -227,6 +275,7 @@ class VideoSource:
             reason = f"a picture cannot be decoded ({error.strerror})"
             raise DamageError(reason, number=number) from error
         for picture in pictures:
+            self._progress.advance()
             if not picture.is_corrupt:
                 yield (-1 if picture.pts is None else picture.pts), picture
             elif picture.pts not in leading:
@@ -241,7 +290,10 @@ class VideoSource:
                 mode="r",
                 container_options={"protocol_whitelist": "file"},
                 metadata_errors="replace",
+                timeout=self._timeout,
             )
+        except ExitError:
+            raise stalled(self.path, self._timeout or 0.0) from None
         except (FFmpegError, OSError, ValueError) as error:
             raise _unreadable(self.path, error) from error
         streams = [
@@ -271,7 +323,9 @@ class VideoSource:
             )
         self._container = container
         self.untouched = True
+        self._taking_all = True
         self.stream: VideoStream = streams[0]
+        self.declared_size = self.stream.codec_context.width, self.stream.codec_context.height
         for other in container.streams:
             if other.index != self.stream.index:
                 _leave_out(other)
@@ -299,75 +353,6 @@ class _FirstKey:
         early = self._stamp is not None and stamp is not None and stamp < self._stamp
         if not self._seen or early:
             self.leading.add(number)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Orientation:
-    """How the stored picture is turned to be shown: transposed first, then flipped.
-
-    Source: the display matrix of ISO/IEC 14496-12, 8.5.3, rounded to quarter turns and mirrors.
-    """
-
-    transposed: bool = False
-    flip_x: bool = False
-    flip_y: bool = False
-
-    def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Turn an image [H, W, 3]; the result is a view."""
-        if self.transposed:
-            image = image.transpose(1, 0, 2)
-        return image[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
-
-    def size(self, width: int, height: int) -> tuple[int, int]:
-        """The (width, height) after turning, or, as turning is its own kind, before it."""
-        return (height, width) if self.transposed else (width, height)
-
-
-def orientation_of(picture: VideoFrame) -> Orientation:
-    """Read the display matrix of a picture; none, or a broken one, means upright."""
-    matrix = picture.side_data.get("DISPLAYMATRIX")
-    if not isinstance(matrix, SideData) or matrix.buffer_size < _MATRIX_BYTES:
-        return Orientation()
-    a, b, _, c, d = np.frombuffer(bytes(matrix)[:20], dtype="=i4").tolist()
-    # shown x = a x + c y, shown y = b x + d y. The largest entries decide the quarter turn.
-    if abs(a) + abs(d) >= abs(b) + abs(c):
-        return Orientation(flip_x=a < 0, flip_y=d < 0)
-    return Orientation(transposed=True, flip_x=c < 0, flip_y=b < 0)
-
-
-class ImageMaker:
-    """Makes upright RGB images of one size from decoded pictures of any pixel format.
-
-    It keeps the conversion's tables between pictures: setting them up costs more than a picture.
-
-    Args:
-        orientation: from `orientation_of` of the file's first picture.
-        size: (width, height) of the images.
-        scaled: True takes the mean over each target pixel's area, for pictures made smaller.
-    """
-
-    def __init__(self, orientation: Orientation, size: tuple[int, int], *, scaled: bool) -> None:
-        self._orientation = orientation
-        self._stored_size = orientation.size(*size)
-        self._interpolation = Interpolation.AREA if scaled else Interpolation.BILINEAR
-        self._reformatter = VideoReformatter()
-
-    def make(self, picture: VideoFrame) -> NDArray[np.uint8]:
-        """uint8 [H, W, 3].
-
-        Raises:
-            DamageError: the pixel format or size cannot be converted.
-        """
-        width, height = self._stored_size
-        try:
-            # One thread: starting more for each picture costs more than they save.
-            converted = self._reformatter.reformat(
-                picture, width, height, "rgb24", interpolation=self._interpolation, threads=1
-            )
-            image = converted.to_ndarray()
-        except (FFmpegError, ValueError) as error:
-            raise DamageError(f"a picture cannot be converted to RGB: {error}") from error
-        return self._orientation.apply(cast("NDArray[np.uint8]", image))
 
 
 def _leave_out(stream: Stream) -> None:

@@ -1,8 +1,14 @@
 """Precision-recall curves and average precision.
 
 Detections of equal score are one point of the curve by default ("grouped"): a threshold on the
-score cannot tell them apart, so neither may the number. "rows" makes every row its own point, in
-the order given, as the public evaluators do.
+score cannot tell them apart, so neither may the number. The other rules make every row its own
+point, as the public evaluators do, and differ in the order of rows of equal score:
+
+- "rows": in the order given.
+- "numpy-ascending": as numpy's default sort of the scores, read backwards, leaves them (evaluators
+  descended from TensorFlow's); "numpy-descending": as its sort of the negated scores does (ACT and
+  its successors). That sort is an introsort, which is not stable; numpy has others since 1.25 that
+  depend on the processor. Here it is the introsort everywhere.
 """
 
 from dataclasses import dataclass
@@ -14,7 +20,8 @@ from numpy.typing import NDArray
 from stad_eval.input_error import InputError
 
 Rule = Literal["all-point", "trapezoid"]
-Ties = Literal["grouped", "rows"]
+Ties = Literal["grouped", "rows", "numpy-ascending", "numpy-descending"]
+SinglePrecision = Literal["none", "area", "curve"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,8 +41,38 @@ class PrecisionRecall:
     truths: int
 
 
+def score_order(score: NDArray[np.floating], ties: Ties = "grouped") -> NDArray[np.intp]:
+    """Rows from the highest score [N] to the lowest, int64 [N]; "grouped" leaves ties anyhow.
+
+    Raises:
+        InputError: if `ties` is unknown.
+    """
+    if ties == "grouped":
+        return np.argsort(-score)
+    if ties == "rows":
+        return np.argsort(-score, kind="stable")
+    if ties == "numpy-ascending":
+        return introsort_order(score)[::-1]
+    if ties == "numpy-descending":
+        return introsort_order(-score)
+    raise InputError(
+        "unknown rule for ties",
+        expected="'grouped', 'rows', 'numpy-ascending' or 'numpy-descending'",
+        found=ties,
+    )
+
+
+def introsort_order(values: NDArray[np.floating]) -> NDArray[np.intp]:
+    """Rows from the lowest value to the highest, equal ones as numpy's introsort leaves them."""
+    order = np.argsort(values)
+    if not (np.diff(values[order]) == 0).any():
+        return order
+    # Complex numbers are sorted by that same algorithm on every processor.
+    return np.argsort(values.astype(np.complex128))
+
+
 def precision_recall(
-    score: NDArray[np.float64],
+    score: NDArray[np.floating],
     correct: NDArray[np.bool_],
     truths: int,
     *,
@@ -43,52 +80,74 @@ def precision_recall(
 ) -> PrecisionRecall:
     """The curve of detections with their `score` [N] and whether each is `correct` [N].
 
-    Rows of equal score keep the order given where ties are "rows". No detections give a curve
-    without points; without truths, recall is 0 throughout.
+    No detections give a curve without points; without truths, recall is 0 throughout.
 
     Raises:
         InputError: if the columns differ in length or `ties` is unknown.
     """
     if score.shape != correct.shape or score.ndim != 1:
         raise InputError("scores and matches differ", expected=score.shape, found=correct.shape)
-    order = np.argsort(-score, kind="stable")
-    sorted_score = score[order]
-    hits = np.cumsum(correct[order], dtype=np.int64)
-    if ties == "grouped":
-        ends = np.flatnonzero(np.append(np.diff(sorted_score) != 0, True)[: score.size])
-    elif ties == "rows":
-        ends = np.arange(score.size)
-    else:
-        raise InputError("unknown rule for ties", expected="'grouped' or 'rows'", found=ties)
-    hits = hits[ends]
+    order = score_order(score, ties)
+    return ordered_curve(score[order], correct[order], truths, grouped=ties == "grouped")
+
+
+def ordered_curve(
+    score: NDArray[np.floating], correct: NDArray[np.bool_], truths: int, *, grouped: bool
+) -> PrecisionRecall:
+    """The curve of rows that stand in order of falling score; one point per score if `grouped`."""
+    hits = np.cumsum(correct, dtype=np.int64)
+    ends = np.arange(score.size)
+    if grouped:
+        ends = np.flatnonzero(np.append(np.diff(score) != 0, True)[: score.size])
+        hits = hits[ends]
     return PrecisionRecall(
         recall=hits / max(truths, 1),
         precision=hits / (ends + 1.0),
-        score=sorted_score[ends],
+        score=score[ends].astype(np.float64),
         truths=truths,
     )
 
 
-def average_precision(curve: PrecisionRecall, *, rule: Rule = "all-point") -> float | None:
+def average_precision(
+    curve: PrecisionRecall,
+    *,
+    rule: Rule = "all-point",
+    single_precision: SinglePrecision = "none",
+) -> float | None:
     """Area under the curve in [0, 1]; None without truths, 0 without detections.
 
     "all-point": precision at each recall is the best precision at that recall or more (Pascal VOC
     2010 onwards). "trapezoid": linear between the points as they are, starting from precision 1 at
-    recall 0 (ACT and its successors).
+    recall 0 (ACT and its successors). `single_precision` rounds the "area" to float32, or the
+    points of the "curve" and all that is made of them.
 
     Raises:
-        InputError: if the rule is unknown.
+        InputError: if the rule or the precision is unknown.
     """
     if rule not in ("all-point", "trapezoid"):
         raise InputError("unknown AP rule", expected="'all-point' or 'trapezoid'", found=rule)
+    if single_precision not in ("none", "area", "curve"):
+        expected = "'none', 'area' or 'curve'"
+        raise InputError("unknown precision of AP", expected=expected, found=single_precision)
     if curve.truths == 0:
         return None
     if curve.recall.size == 0:
         return 0.0
-    steps = np.diff(curve.recall, prepend=0.0)
+    if single_precision == "curve":
+        steps = np.diff(curve.recall.astype(np.float32), prepend=np.float32(0))
+        return float(_area(steps, curve.precision.astype(np.float32), rule))
+    # Steps in whole boxes: no rounding but that of the sum, so that a perfect curve has area 1.
+    steps = np.diff(np.rint(curve.recall * curve.truths), prepend=0.0)
+    area = _area(steps, curve.precision, rule) / curve.truths
+    return float(np.float32(area)) if single_precision == "area" else float(area)
+
+
+def _area(steps: NDArray[np.floating], precision: NDArray[np.floating], rule: Rule) -> np.floating:
+    # Points that add no recall add no area. To leave them out keeps the sum, to the last bit, that
+    # of a curve which lacks them.
+    rises = np.flatnonzero(steps > 0)
     if rule == "trapezoid":
-        before = np.concatenate(([1.0], curve.precision[:-1]))
-        return float(np.sum(steps * (curve.precision + before) / 2.0))
-    envelope = np.maximum.accumulate(curve.precision[::-1])[::-1]
-    rises = steps > 0
-    return float(np.sum(steps[rises] * envelope[rises]))
+        before = np.concatenate((np.ones(1, dtype=precision.dtype), precision[:-1]))
+        return np.sum(steps[rises] * (precision[rises] + before[rises]) * steps.dtype.type(0.5))
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return np.sum(steps[rises] * envelope[rises])

@@ -8,6 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from stad_eval.input_error import InputError
 
+# No frame has so many pixels on a side; squares of it are still finite.
+REACH = 1e12
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Boxes:
@@ -29,8 +32,8 @@ class Boxes:
     An empty table is valid. Columns are converted to the dtypes above where that loses nothing.
 
     Raises:
-        InputError: on wrong shapes, non-finite numbers, indices out of range, repeated names; and,
-            where `annotated` is given, on a box without area.
+        InputError: on wrong shapes, numbers that are not finite or huge, indices out of range,
+            repeated names; and, where `annotated` is given, on a box without area.
     """
 
     videos: tuple[str, ...]
@@ -49,6 +52,7 @@ class Boxes:
             _set(self, name, _integers(name, getattr(self, name)))
         rows = self.video.shape[0]
         _set(self, "box", _floats("box", self.box, (rows, 4)))
+        check_reach(self.box)
         _set(self, "score", _floats("score", self.score, (rows,)))
         for name in ("frame", "label"):
             if getattr(self, name).shape != (rows,):
@@ -156,7 +160,18 @@ def annotated_frames(truth: Boxes) -> NDArray[np.int64]:
     pairs = truth.annotated
     if pairs is None:
         pairs = np.stack([truth.video, truth.frame], axis=1)
-    return np.unique(pairs, axis=0) if pairs.size else np.empty((0, 2), dtype=np.int64)
+    return unique_pairs(pairs[:, 0], pairs[:, 1])
+
+
+def unique_pairs(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The distinct pairs of two columns of whole numbers in [0, 2**40), sorted, int64 [K, 2]."""
+    if first.size == 0:
+        return np.empty((0, 2), dtype=np.int64)
+    span = int(second.max()) + 1
+    if (int(first.max()) + 1) * span >= 2**62:
+        return np.unique(np.stack([first, second], axis=1), axis=0)
+    keys = np.unique(first * span + second)
+    return np.stack([keys // span, keys % span], axis=1)
 
 
 def check_truth(truth: Boxes) -> None:
@@ -174,6 +189,21 @@ def check_truth(truth: Boxes) -> None:
             expected="x1 < x2 and y1 < y2",
             found=truth.box[row].tolist(),
             remedy="Boxes are x1, y1, x2, y2 with x2, y2 one past the last pixel.",
+        )
+
+
+def check_reach(box: NDArray[np.float64]) -> None:
+    """Refuse coordinates so large that areas would not be finite, in float32 either.
+
+    Raises:
+        InputError: naming the first such row (0-based).
+    """
+    if box.size and not (box.min() > -REACH and box.max() < REACH):
+        row = int(np.flatnonzero((np.abs(box) >= REACH).any(axis=1))[0])
+        raise InputError(
+            f"column 'box' holds a coordinate beyond all frames, first at row {row}",
+            expected=f"more than {-REACH:g} and less than {REACH:g}",
+            found=box[row].tolist(),
         )
 
 

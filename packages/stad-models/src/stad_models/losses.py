@@ -21,19 +21,19 @@ def focal(logits: Tensor, targets: Tensor, *, alpha: float = 0.25, gamma: float 
     )
 
 
-def distance_giou(found: Tensor, wanted: Tensor) -> Tensor:
+def distance_giou(found: Tensor, wanted: Tensor, weights: Tensor | None = None) -> Tensor:
     """Generalised IoU loss, 1 - GIoU, summed over boxes given as distances from one shared point.
 
     Args:
         found: `[N, 4]` non-negative distances to the left, top, right and bottom side.
         wanted: the same, `[N, 4]`, in the same unit; the unit does not matter.
+        weights: `[N]` of the boxes; None weighs all by 1.
 
     Source: Generalized intersection over union, Algorithm 1.
     """
     signs = torch.tensor((-1.0, -1.0, 1.0, 1.0), device=found.device)
-    return generalized_box_iou_loss(
-        _precise(found) * signs, _precise(wanted) * signs, reduction="sum"
-    )
+    losses_N = generalized_box_iou_loss(_precise(found) * signs, _precise(wanted) * signs)
+    return (losses_N if weights is None else losses_N * weights).sum()
 
 
 def centerness(wanted: Tensor) -> Tensor:
@@ -53,17 +53,23 @@ def binary(logits: Tensor, targets: Tensor) -> Tensor:
     )
 
 
-def action(logits: Tensor, labels: Tensor, *, exclusive: bool) -> Tensor:
+def action(logits: Tensor, labels: Tensor, *, exclusive: bool, smoothing: float = 0.0) -> Tensor:
     """Loss of actions `[N, C]`, summed over actors.
 
     Args:
         logits: `[N, C]`.
         labels: `[N, C]` in [0, 1]; rows sum to 1 where actions are exclusive.
         exclusive: softmax cross-entropy if true, else binary cross-entropy averaged over classes.
+        smoothing: share of a label, in [0, 1], that is spread over what it could have been: all
+            classes where actions are exclusive, yes and no alike elsewhere.
+
+    Source of smoothing: Rethinking the inception architecture for computer vision, Sec. 7.
     """
+    spread = 1 / logits.shape[1] if exclusive else 0.5
+    wanted = _precise(labels) * (1 - smoothing) + smoothing * spread
     if exclusive:
-        return -(_precise(labels) * _precise(logits).log_softmax(dim=1)).sum()
-    return binary(logits, labels) / logits.shape[1]
+        return -(wanted * _precise(logits).log_softmax(dim=1)).sum()
+    return binary(logits, wanted) / logits.shape[1]
 
 
 def _precise(x: Tensor) -> Tensor:

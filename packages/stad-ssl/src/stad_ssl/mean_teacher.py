@@ -19,8 +19,12 @@ class MeanTeacher:
     parameters do not require one and calling it records none. Parameters that the student keeps
     frozen stay bit-equal. A student wrapped by DistributedDataParallel or torch.compile is
     unwrapped, so the teacher's names are those of the bare network; as every rank updates from the
-    same weights, ranks agree without talking. Under automatic mixed precision parameters are
-    float32, and so is the average.
+    same weights, the ranks' averages agree without talking. Buffers are each rank's own, as the
+    student's are: BatchNorm statistics agree where they are frozen or shared (SyncBatchNorm). Under
+    automatic mixed precision parameters are float32, and so is the average.
+
+    A burn-in trains the student alone, without `update`; at its end `restart` copies it, and from
+    then on every optimiser step is followed by `update`.
 
     Attributes:
         model: the teacher network itself.
@@ -31,7 +35,8 @@ class MeanTeacher:
         momentum: in [0, 1], or a function from `updates` to it (a ramp).
         warm_up: with a constant momentum, cap it at (1 + n) / (10 + n) for update n.
         buffers: "copy" takes the student's buffers (BatchNorm statistics) as they are; "average"
-            averages floating ones like parameters, and copies the rest (counters).
+            averages floating ones like parameters. What is not floating (counters, tables of
+            indices) is always copied.
 
     Raises:
         ValueError: momentum outside [0, 1], or an unknown rule for buffers.
@@ -77,20 +82,24 @@ class MeanTeacher:
         """
         momentum = self.momentum()
         source = bare(student)
-        averaged, followed = _pairs(self.model.named_parameters(), source.named_parameters())
+        averaged: list[Tensor] = []
+        followed: list[Tensor] = []
         copied: list[tuple[Tensor, Tensor]] = []
-        buffers = _pairs(self.model.named_buffers(), source.named_buffers())
-        for own, theirs in zip(*buffers, strict=True):
-            if self._buffers == "average" and own.is_floating_point():
-                averaged.append(own)
-                followed.append(theirs)
-            else:
-                copied.append((own, theirs))
+        for found, average in (
+            (_pairs(self.model.named_parameters(), source.named_parameters()), True),
+            (_pairs(self.model.named_buffers(), source.named_buffers()), self._buffers != "copy"),
+        ):
+            for own, theirs in zip(*found, strict=True):
+                if average and own.is_floating_point():
+                    averaged.append(own)
+                    followed.append(theirs)
+                else:
+                    copied.append((own, theirs))
         if averaged:
             # The pair's types differ in torch's annotation (tuple or list) and not in use.
-            average = cast("Callable[[list[Tensor], list[Tensor], int], None]",
-                           get_ema_multi_avg_fn(momentum))  # fmt: skip
-            average(averaged, followed, self.updates)
+            move = cast("Callable[[list[Tensor], list[Tensor], int], None]",
+                        get_ema_multi_avg_fn(momentum))  # fmt: skip
+            move(averaged, followed, self.updates)
         for own, theirs in copied:
             own.copy_(theirs)
         self.updates += 1
@@ -117,9 +126,18 @@ class MeanTeacher:
         return self.model(*inputs)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a resumed run needs: the weights and the number of updates."""
-        return {"model": self.model.state_dict(), "updates": self.updates}
+        """Everything that a resumed run needs: weights, buffers and the number of updates.
 
+        Buffers that the network itself does not save (not persistent) are saved as "unsaved", since
+        an average of them cannot be had again.
+        """
+        return {
+            "model": self.model.state_dict(),
+            "unsaved": self._unsaved_buffers(),
+            "updates": self.updates,
+        }
+
+    @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave.
 
@@ -133,10 +151,17 @@ class MeanTeacher:
                 f"found {sorted(state)}"
             )
         try:
+            unsaved = _pairs(self._unsaved_buffers(), state.get("unsaved", {}))
             self.model.load_state_dict(state["model"])
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             raise ValueError(f"the state belongs to another network: {error}") from error
+        for own, theirs in zip(*unsaved, strict=True):
+            own.copy_(theirs)
         self.updates = int(state["updates"])
+
+    def _unsaved_buffers(self) -> dict[str, Tensor]:
+        saved = self.model.state_dict().keys()
+        return {name: own for name, own in self.model.named_buffers() if name not in saved}
 
 
 def bare(model: nn.Module) -> nn.Module:

@@ -1,4 +1,4 @@
-"""`stad data`: make a synthetic dataset, check a dataset, look at one."""
+"""`stad data`: make a synthetic dataset, check a dataset, look at one, convert one."""
 
 import json
 import sys
@@ -20,13 +20,17 @@ app.add_typer(make, name="make", help="Make a dataset as real files.")
 Root = Annotated[Path, typer.Argument(help="Folder of the dataset.")]
 Form = Annotated[DatasetName, typer.Option(help="Layout of the folder.")]
 Split = Annotated[int, typer.Option(min=1, help="Which split, where there are several.")]
+Missing = Annotated[
+    Literal["refuse", "skip"],
+    typer.Option(help="What to do about annotated videos without a file."),
+]
 
 SHOWN = 20
 """Problems of one severity that are listed without --all."""
 
 
 @make.command("synthetic", epilog="Example:  stad data make synthetic SYNTHETIC --layouts ava")
-def make_synthetic(
+def make_synthetic(  # noqa: PLR0913 - each option is a property of the data
     out: Annotated[Path, typer.Argument(help="Folder to make.")],
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same data.")] = 0,
     videos: Annotated[int, typer.Option(min=1, help="Training videos per layout.")] = 90,
@@ -38,6 +42,10 @@ def make_synthetic(
         tuple[int, int], typer.Option(metavar="WIDTH HEIGHT", help="Of the videos, in pixels.")
     ] = (160, 120),
     fps: Annotated[int, typer.Option(min=1, help="Frames per second.")] = 12,
+    seconds: Annotated[
+        tuple[float, float],
+        typer.Option(metavar="SHORTEST LONGEST", help="Duration of untrimmed videos."),
+    ] = (8, 14),
     workers: Annotated[int, typer.Option(min=1, help="Processes that draw.")] = 2,
 ) -> None:
     """Make videos of moving figures with their annotation, in the files of real datasets.
@@ -64,6 +72,7 @@ def make_synthetic(
             test_videos=test_videos,
             size=size,
             fps=fps,
+            seconds=seconds,
             layouts=chosen,
             workers=workers,
             progress=tell,
@@ -102,6 +111,7 @@ def check_dataset(
         Literal["nothing", "ends", "everything"],
         typer.Option(help="How much of each video to try: nothing, its first and last frame, all."),
     ] = "ends",
+    missing: Missing = "refuse",
     show_all: Annotated[bool, typer.Option("--all", help="List every problem.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -115,7 +125,7 @@ def check_dataset(
     from stad_eval import InputError
 
     try:
-        found = open_dataset(dataset.value, root, split=split)
+        found = open_dataset(dataset.value, root, split=split, missing=missing)
     except InputError as error:
         found, table = None, ""
         # What the reader refuses is the one problem that can be told.
@@ -166,6 +176,7 @@ def show_dataset(
     part: Annotated[Part, typer.Option(help="Which videos.")] = Part.TRAIN,
     count: Annotated[int, typer.Option(min=1, help="Frames on the sheet.")] = 24,
     seed: Annotated[int, typer.Option(min=0, help="Another seed shows other frames.")] = 0,
+    missing: Missing = "refuse",
 ) -> None:
     """Draw a contact sheet of frames with their annotated boxes and actions."""
     from stad_cli.annotation_sheet import save_png, sheet
@@ -175,8 +186,105 @@ def show_dataset(
 
     if out.suffix.lower() != ".png" or out.is_dir():
         raise InputError("the sheet is a PNG image", path=out, remedy="name it something.png")
-    found = open_dataset(dataset.value, root, split=split)
+    found = open_dataset(dataset.value, root, split=split, missing=missing)
     with progress("drawing", count, unit="frames") as seen:
         image = sheet(part_of(found, part.value), found.classes, count=count, seed=seed, seen=seen)
     save_png(image, out)
     typer.echo(str(out))
+
+
+@app.command(
+    "convert",
+    epilog="Examples:  stad data convert --from jhmdb --root JHMDB --to act JHMDB-GT.pkl\n\n"
+    "           stad data convert --from ucf24 --root UCF24 --part test --to boxes boxes.csv",
+)
+def convert_dataset(  # noqa: PLR0913 - every option of the command line is an argument
+    out: Annotated[Path, typer.Argument(help="File to write; for ava a folder.")],
+    source: Annotated[
+        DatasetName, typer.Option("--from", help="What the dataset is.", show_default=False)
+    ],
+    root: Annotated[Path, typer.Option(help="Its folder, or its one file.", show_default=False)],
+    to: Annotated[
+        Literal["ava", "act", "coco-video", "json", "boxes"],
+        typer.Option(help="What to write.", show_default=False),
+    ],
+    split: Split = 1,
+    part: Annotated[
+        Literal["all", "train", "test"], typer.Option(help="Which videos to write.")
+    ] = "all",
+    missing: Annotated[
+        Literal["keep", "skip", "refuse"],
+        typer.Option(help="What to do about annotated videos without a file."),
+    ] = "keep",
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="WxH", help="Frame size of absent videos, for normalised boxes."),
+    ] = None,
+    fps: Annotated[float, typer.Option(min=0.01, help="Frame rate of absent AVA videos.")] = 30.0,
+    first_second: Annotated[
+        float, typer.Option(help="Second at which AVA's videos begin.")
+    ] = 900.0,
+    time: Annotated[
+        Literal["second", "frame"], typer.Option(help="What AVA's second column counts.")
+    ] = "second",
+    labels: Annotated[
+        Path | None, typer.Option(help="Label map of an AVA or MultiSports CSV.")
+    ] = None,
+    actions: Annotated[
+        str, typer.Option(help="Where CVAT's actions stand: label, attribute:NAME, checkboxes.")
+    ] = "label",
+    corners: Annotated[
+        Literal["one-based", "zero-based"],
+        typer.Option(help="Where the pixels of ACT's boxes count from."),
+    ] = "one-based",
+) -> None:
+    """Write a dataset's annotation in another form, and say what that form cannot hold.
+
+    ava: AVA's CSV files and label map. act: ACT's pickle. coco-video: COCO's JSON by image. json:
+    the project's own. boxes: CSV rows video,frame,label,instance,x1,y1,x2,y2 (frames from 0,
+    half-open pixels).
+    """
+    from stad_cli import dataset_forms
+    from stad_data.conversion import convert
+    from stad_eval import InputError
+
+    if not root.exists():
+        raise InputError("no such data folder", path=root, remedy="name it by --root")
+    reading = dataset_forms.Reading(
+        split=split,
+        missing=missing,
+        label_map=labels,
+        size=None if size is None else frame_size(size),
+        fps=fps,
+        first_second=first_second,
+        time=time,
+        actions=actions,
+        corners=corners,
+    )
+    dataset = dataset_forms.read(source.value, root, reading)
+    chosen = {"all": (*dataset.train, *dataset.test), "train": dataset.train, "test": dataset.test}
+    if not chosen[part]:
+        whole = "the dataset" if part == "all" else f"the {part} part of the dataset"
+        raise InputError(f"{whole} has no video", path=root, expected="videos to convert")
+    left_out = convert(dataset, out, to=to, part=part)
+    boxes = sum(annotation.num_boxes for annotation in chosen[part])
+    typer.echo(f"{out}: {len(chosen[part]):,} videos, {boxes:,} boxes")
+    for line in left_out:
+        typer.echo(f"not kept: {line}")
+
+
+def frame_size(text: str) -> tuple[int, int]:
+    """(width, height) of a text like 320x240.
+
+    Raises:
+        InputError: Another form.
+    """
+    from stad_eval import InputError
+
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(side.isascii() and side.isdigit() for side in sides):
+        raise InputError("a bad frame size", expected="WxH, such as 320x240", found=text)
+    width, height = (int(side) for side in sides)
+    if not (1 <= width <= 32768 and 1 <= height <= 32768):
+        raise InputError("a bad frame size", expected="sides of 1 to 32768", found=text)
+    return width, height

@@ -21,8 +21,18 @@ class DatasetName(StrEnum):
     """The layouts that can be read."""
 
     AVA = "ava"
+    AVA_KINETICS = "ava-kinetics"
     JHMDB = "jhmdb"
     UCF24 = "ucf24"
+    UCF_SPORTS = "ucf-sports"
+    MULTISPORTS = "multisports"
+    YOUTUBE_VOS = "youtube-vos"
+    DAVIS = "davis"
+    CVAT = "cvat"
+    LABEL_STUDIO = "label-studio"
+    JSON = "json"
+    ACT = "act"
+    COCO_VIDEO = "coco-video"
     SYNTHETIC = "synthetic"
 
 

@@ -16,46 +16,41 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from stad_cli import dataset_forms
 from stad_cli.config import DataSection, Recipe, nearest
 from stad_cli.engine.distributed import Processes
 from stad_data import Dataset, VideoAnnotation, transforms
 from stad_data.clips import FrameSource
-from stad_data.datasets import ava, jhmdb, ucf24
+from stad_data.datasets.video_files import Missing
 from stad_data.frame_cache import cache_videos
 from stad_data.loading import Batch, ClipDataset, Transform, collate
+from stad_data.mixing import MixUp
 from stad_data.sampling import EpochBatches, Key, balanced_weights, keyframe_samples
 from stad_eval import InputError
 from stad_models.structures import Targets
-
-DATASETS = ("ava", "jhmdb", "ucf24", "synthetic")
 
 # The trunks' public weights were trained on frames normalised by these (of frames in [0, 1]).
 MEAN, SPREAD = 0.45, 0.225
 
 
-def open_dataset(name: str, root: Path, *, split: int = 1) -> Dataset:
+def open_dataset(name: str, root: Path, *, split: int = 1, missing: Missing = "refuse") -> Dataset:
     """Read a dataset's annotations from its folder.
 
     Args:
-        name: "ava", "jhmdb", "ucf24", or "synthetic": what `stad data make synthetic` wrote, in
-            the layout of AVA.
-        root: The folder.
+        name: One of `dataset_forms.FORMS`: "ava", "jhmdb", "ucf24", ...
+        root: The folder, or the one file of datasets that have one.
         split: Where the dataset has several.
+        missing: What to do about annotated videos without a file.
 
     Raises:
         InputError: Unknown name, no such folder, or files that are not of this layout.
     """
-    if name not in DATASETS:
-        raise InputError(f"unknown dataset {name!r}", remedy=nearest(name, DATASETS))
-    if not root.is_dir():
+    form = dataset_forms.canonical(name)
+    if not root.exists():
         raise InputError(
             "no such data folder", path=root, remedy="name the dataset's folder by --data"
         )
-    if name == "jhmdb":
-        return jhmdb.read(root, split=split)
-    if name == "ucf24":
-        return ucf24.read(root, split=split)
-    return ava.read(root)
+    return dataset_forms.read(form, root, dataset_forms.Reading(split=split, missing=missing))
 
 
 def dataset_of(recipe: Recipe, root: Path) -> Dataset:
@@ -164,8 +159,9 @@ def training_batches(
         videos,
         samples,
         length=recipe.clip.length,
-        stride=recipe.clip.stride,
+        stride=recipe.augment.stride or recipe.clip.stride,
         transform=training_transform(recipe, dataset),
+        mix=MixUp(recipe.augment.mix) if recipe.augment.mix else None,
         seed=recipe.run.seed,
         caches=caches,
     )
@@ -206,22 +202,26 @@ def training_transform(recipe: Recipe, dataset: Dataset) -> Transform:
     if data.size is not None:
         if not _keeps_aspect(data):
             steps.append(transforms.FixedResize(*data.size))
-        if augment.scale != (1.0, 1.0) or _keeps_aspect(data):
-            steps.append(transforms.RandomScaledCrop(data.size, augment.scale))
+        if augment.scale != (1.0, 1.0) or augment.stretch or _keeps_aspect(data):
+            steps.append(
+                transforms.RandomScaledCrop(data.size, augment.scale, stretch=augment.stretch)
+            )
     elif augment.short_side is not None and augment.crop is not None:
         # The crop's scale counts from the shorter side that just covers it.
         low, high = (side / augment.crop for side in augment.short_side)
-        steps.append(transforms.RandomScaledCrop((augment.crop, augment.crop), (low, high)))
+        crop = (augment.crop, augment.crop)
+        steps.append(transforms.RandomScaledCrop(crop, (low, high), stretch=augment.stretch))
     elif data.short_side is not None:
         steps.append(transforms.ShortSideResize(data.short_side))
     if augment.flip:
         steps.append(transforms.RandomFlip(augment.flip, label_pairs=_pairs(recipe, dataset)))
-    if augment.brightness or augment.contrast or augment.saturation:
+    if augment.brightness or augment.contrast or augment.saturation or augment.hue:
         steps.append(
             transforms.ColorJitter(
                 brightness=augment.brightness,
                 contrast=augment.contrast,
                 saturation=augment.saturation,
+                hue=augment.hue,
             )
         )
     return transforms.Compose(steps)

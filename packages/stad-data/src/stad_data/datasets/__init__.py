@@ -1,5 +1,33 @@
-"""Readers of published datasets; every one gives the same ``Dataset``."""
+"""Readers of published datasets and of annotation tools; every one gives the same ``Dataset``."""
 
-from stad_data.datasets import ava, jhmdb, ucf24
+from stad_data.datasets import (
+    act,
+    ava,
+    ava_kinetics,
+    coco_video,
+    cvat,
+    davis,
+    jhmdb,
+    label_studio,
+    multisports,
+    stad_json,
+    ucf24,
+    ucf_sports,
+    youtube_vos,
+)
 
-__all__ = ["ava", "jhmdb", "ucf24"]
+__all__ = [
+    "act",
+    "ava",
+    "ava_kinetics",
+    "coco_video",
+    "cvat",
+    "davis",
+    "jhmdb",
+    "label_studio",
+    "multisports",
+    "stad_json",
+    "ucf24",
+    "ucf_sports",
+    "youtube_vos",
+]

@@ -4,36 +4,41 @@
 ``train.csv``, ``val.csv``, ``label_map.pbtxt`` and, where some seconds are to be left out,
 ``train_excluded_timestamps.csv``, ``val_excluded_timestamps.csv``. The names of the published files
 (``ava_train_v2.2.csv``, ``ava_action_list_v2.2*.pbtxt``, ``ava_val_excluded_timestamps_v2.2.csv``
-...) are taken as well.
+...) are taken as well, and a single CSV file in place of the folder.
 
 Rows of a CSV have no header: ``video,second,x1,y1,x2,y2,action_id,person_id``, normalised to the
 frame's width and height, one row per action; without person ids 7 columns; ``video,second`` alone
 is an annotated frame without persons. The boxes become half-open pixels of the video's frame.
-
-Suffix legend: R = rows of a file that hold a box, G = actors in keyframes (merged rows),
-C = classes, K = keyframes of a video.
+Label maps are read in all dialects of `class_lists`, proposals by `read_proposals`.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stad_data.annotation import ActionClasses, Dataset, Track, VideoAnnotation
-from stad_data.video import VideoReader
-from stad_eval import InputError, read_ava_frames, read_label_map
+from stad_data.annotation import ActionClasses, Dataset, VideoAnnotation
+from stad_data.datasets import video_files
+from stad_data.datasets.ava_actors import merge
+from stad_data.datasets.ava_keyframes import Film, annotate, read_sizes
+from stad_data.datasets.class_lists import read_class_list
+from stad_data.datasets.proposals import read_proposals
+from stad_data.datasets.video_files import Missing
+from stad_eval import InputError, read_ava_frames
+from stad_eval.formats import files as text_files
 from stad_eval.formats.ava_csv import AvaRows, read_ava_rows
 from stad_eval.protocols import frame_protocol
 
-_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi")
-# Published boxes have three decimals; what leaves the frame by rounding is cut off.
-_TOLERANCE = 0.002
+__all__ = ["read", "read_file_names", "read_proposals"]
+
 _AVA = frame_protocol("ava-v2.2")
 # Ids of AVA's 80 actions; its short label map names the 60 that are evaluated.
 _AVA_IDS = frozenset(range(1, 81))
+_PARTS = ("train", "val")
+_LABEL_MAPS = ("label_map.pbtxt", "ava_action_list_v*.pbtxt")
+_OTHER_LABEL_MAPS = ("label_map*.txt", "action_list.txt", "ava_action_list_v*.csv")
 
 
 def read(
@@ -41,7 +46,10 @@ def read(
     *,
     first_second: float = 900.0,
     label_map: Path | str | None = None,
-    missing: Literal["refuse", "skip"] = "refuse",
+    missing: Missing = "refuse",
+    time: Literal["second", "frame"] = "second",
+    size: tuple[int, int] | None = None,
+    fps: float = 30.0,
 ) -> Dataset:
     """The dataset; ``test`` is the validation part.
 
@@ -51,13 +59,21 @@ def read(
     rows with the same box do, and every box is a track of its own. With AVA's label map of 60
     actions, rows of its other 20 keep their actor and lose the label.
 
+    With ``missing="keep"`` a video without a file takes its size from ``size``, or from the table
+    ``video_sizes.csv`` that `stad data convert --to ava` writes, and the frame of a second is
+    ``(second - first_second) * fps``, rounded.
+
     Args:
-        root: Folder that holds ``annotations`` and ``videos``.
+        root: Folder that holds ``annotations`` and ``videos``, or one CSV file: its videos are for
+            training if it is named ``*train*``, else for test, and are looked for in ``videos``
+            beside it.
         first_second: The second at which the video files begin: 900 for AVA's published cuts of
             15 minutes, 0 for whole films.
-        label_map: The label map, where ``annotations`` holds more than one.
-        missing: What to do about annotated videos without a file: refuse the dataset, or leave
-            them out.
+        label_map: The label map, where ``annotations`` holds none or more than one.
+        missing: What to do about annotated videos without a file.
+        time: What the second column counts: seconds, or frames from 0.
+        size: (width, height) of videos that are not there.
+        fps: Frame rate of videos that are not there.
 
     Raises:
         InputError: Files that are missing or of which there are several, a bad row, an unknown
@@ -65,27 +81,37 @@ def read(
             a second outside its video, or absent videos with ``missing="refuse"``.
     """
     root = Path(root)
-    folder = root / "annotations"
-    if label_map is None:
-        label_map = _one_of(folder, ("label_map.pbtxt", "ava_action_list_v*.pbtxt"))
-    classes, known_ids = _classes(Path(label_map))
-    files = {part: _one_of(folder, (f"{part}.csv", f"ava_{part}_v*.csv")) for part in _PARTS}
+    folder = root.parent if root.is_file() else root / "annotations"
+    classes, known_ids = _classes(_label_map(folder) if label_map is None else Path(label_map))
+    csv_files = _csv_files(root, folder)
+    films = read_sizes(table) if (table := folder / "video_sizes.csv").is_file() else {}
+    default = None
+    if size is not None:
+        default = Film(size=size, num_frames=None, fps=fps, first_second=first_second, time=time)
+    opened = Film(size=(1, 1), num_frames=None, fps=1, first_second=first_second, time=time)
 
     def annotations(part: str) -> tuple[VideoAnnotation, ...]:
-        path = files[part]
+        path = csv_files.get(part)
+        if path is None:
+            return ()
         rows = read_ava_rows(path)
-        excluded = _excluded(folder, part)
-        actors = _merge(rows, path, classes, known_ids)
+        excluded = frozenset() if root.is_file() else _excluded(folder, part)
+        actors = merge(rows, path, classes, known_ids)
+        paths = _paths(folder.parent if root.is_dir() else folder, rows, path, missing)
+        numbers = {name: number for number, name in enumerate(rows.videos)}
         return tuple(
-            _annotation(
-                actors.of_video(number),
-                seconds=_seconds(rows, number, excluded),
+            annotate(
+                actors.of_video(numbers[video]),
+                _seconds(rows, numbers[video], excluded),
                 video=video,
                 path=video_path,
                 source=path,
-                first_second=first_second,
+                film=films.get(video, opened)
+                if video_path.is_file()
+                else _film(video, films, default, path),
+                given=not video_path.is_file(),
             )
-            for number, video, video_path in _video_files(root, rows, path, missing)
+            for video, video_path in paths.items()
         )
 
     return Dataset(
@@ -93,39 +119,51 @@ def read(
         classes=classes,
         train=annotations("train"),
         test=annotations("val"),
-        protocol=_protocol(classes, files["val"]),
+        protocol=_protocol(classes, csv_files.get("val", root)),
     )
 
 
-_PARTS = ("train", "val")
+def read_file_names(path: Path | str) -> dict[str, str]:
+    """The videos of a list of file names, one per line: from the id to the name with its suffix.
+
+    Raises:
+        InputError: A line that is no file name, or a video listed twice.
+    """
+    found: dict[str, str] = {}
+    for row, line in enumerate(text_files.read_text(path).splitlines(), start=1):
+        name = line.strip()
+        if not name:
+            continue
+        video, dot, suffix = name.rpartition(".")
+        if not video or not dot or not suffix.isalnum() or "," in name or video in found:
+            raise InputError(
+                "no name of a video file" if video not in found else "a video listed twice",
+                path=path,
+                row=row,
+                expected="one file name per line, such as -5KQ66BBWC4.mkv",
+                found=name[:80],
+            )
+        found[video] = name
+    return found
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Actors:
-    """Merged rows: one per actor in a keyframe, sorted by video, then second."""
-
-    row: NDArray[np.int64]  # [G] a row of the file
-    video: NDArray[np.int64]  # [G]
-    second: NDArray[np.int64]  # [G]
-    person: NDArray[np.int64]  # [G]
-    box: NDArray[np.float64]  # [G, 4] normalised
-    labels: NDArray[np.bool_]  # [G, C]
-
-    def of_video(self, video: int) -> "_Actors":
-        """The rows of one video."""
-        start, stop = np.searchsorted(self.video, (video, video + 1))
-        return self.select(slice(start, stop))
-
-    def select(self, rows: slice | NDArray[np.bool_]) -> "_Actors":
-        """The given rows."""
-        return _Actors(
-            row=self.row[rows],
-            video=self.video[rows],
-            second=self.second[rows],
-            person=self.person[rows],
-            box=self.box[rows],
-            labels=self.labels[rows],
+def _film(video: str, films: Mapping[str, Film], default: Film | None, source: Path) -> Film:
+    film = films.get(video, default)
+    if film is None:
+        raise InputError(
+            f"the frame size of video {video!r} is not known, and AVA's boxes are shares of it",
+            path=source,
+            expected="the video's file, or a size",
+            found="neither",
+            remedy="put the videos there, or give size=(width, height) (--size WxH)",
         )
+    return film
+
+
+def _csv_files(root: Path, folder: Path) -> dict[str, Path]:
+    if root.is_file():
+        return {"train" if "train" in root.name else "val": root}
+    return {part: _one_of(folder, (f"{part}.csv", f"ava_{part}_v*.csv")) for part in _PARTS}
 
 
 def _one_of(folder: Path, patterns: Iterable[str]) -> Path:
@@ -143,9 +181,16 @@ def _one_of(folder: Path, patterns: Iterable[str]) -> Path:
     )
 
 
+def _label_map(folder: Path) -> Path:
+    """The folder's label map: AVA's own form where it is there, else any other dialect."""
+    usual = any(path for pattern in _LABEL_MAPS for path in folder.glob(pattern))
+    others = any(path for pattern in _OTHER_LABEL_MAPS for path in folder.glob(pattern))
+    return _one_of(folder, _OTHER_LABEL_MAPS if others and not usual else _LABEL_MAPS)
+
+
 def _classes(path: Path) -> tuple[ActionClasses, frozenset[int]]:
     """The classes, and the ids that rows may have: AVA's short map leaves 20 of its 80 out."""
-    names = read_label_map(path)
+    names = read_class_list(path)
     classes = ActionClasses(names=tuple(names), ids=names.ids, exclusive=False)
     short_map = set(names) == set(_AVA.classes or ())
     return classes, _AVA_IDS if short_map else frozenset(names.ids)
@@ -176,234 +221,18 @@ def _seconds(rows: AvaRows, video: int, excluded: frozenset[tuple[str, int]]) ->
     return np.setdiff1d(seconds, np.array(left_out, np.int64))
 
 
-def _merge(rows: AvaRows, path: Path, classes: ActionClasses, known_ids: frozenset[int]) -> _Actors:
-    """One row per actor and keyframe, with all labels that its rows give it."""
-    box = _checked_boxes(rows, path)
-    unknown = ~np.isin(rows.action, list(known_ids))
-    if unknown.any():
-        raise _refused(
-            rows,
-            path,
-            unknown,
-            "an unknown action_id",
-            expected=f"one of the {len(classes)} ids of the label map",
-            found=int(rows.action[np.argmax(unknown)]),
-        )
-    person = _persons(rows, path)
-    who = [*box.T[::-1]] if person is None else [*box.T[::-1], person]
-    order = np.lexsort((*who, rows.timestamp, rows.video))
-    new_frame = _changes([rows.video, rows.timestamp], order)
-    new_box = new_frame | _changes(list(box.T), order)
-    new_actor = new_box if person is None else new_frame | _changes([person], order)
-    if person is not None and (new_box & ~new_actor).any():
-        place = int(np.argmax(new_box & ~new_actor))
-        a, b = sorted(order[place - 1 : place + 1].tolist(), key=lambda at: rows.row[at])
-        raise InputError(
-            f"person {person[b]} has two boxes in second {rows.timestamp[b]}",
-            path=path,
-            row=int(rows.row[b]),
-            expected=f"{rows.box[a].tolist()}, as in row {rows.row[a]}",
-            found=rows.box[b].tolist(),
-            remedy="give the persons different ids, or take one of the rows out",
-        )
-    group = np.cumsum(new_actor) - 1
-    first = order[new_actor]
-    labels = np.zeros((len(first), len(classes)), np.bool_)
-    ids = np.array(classes.ids)  # a label map is in the order of its ids
-    action = rows.action[order]
-    label = np.searchsorted(ids, action).clip(max=len(ids) - 1)
-    listed = ids[label] == action
-    labels[group[listed], label[listed]] = True
-    return _Actors(
-        row=rows.row[first],
-        video=rows.video[first],
-        second=rows.timestamp[first],
-        person=np.arange(len(first)) if person is None else person[first],
-        box=box[first],
-        labels=labels,
+def _paths(root: Path, rows: AvaRows, source: Path, missing: Missing) -> dict[str, Path]:
+    places = root / "videos"
+
+    def row(video: str) -> int | None:
+        """The first row with a box of a video; None where only empty frames are named."""
+        named = rows.video == rows.videos.index(video)
+        return int(rows.row[named].min()) if named.any() else None
+
+    return video_files.present(
+        {video: video_files.find([places / video]) for video in rows.videos},
+        expected=lambda video: places / f"{video}.mp4",
+        missing=missing,
+        listed_in=source,
+        row=row,
     )
-
-
-def _refused(
-    rows: AvaRows,
-    path: Path,
-    bad: NDArray[np.bool_],
-    problem: str,
-    *,
-    expected: str,
-    found: object,
-    remedy: str | None = None,
-) -> InputError:
-    first = int(np.argmax(bad))
-    count = int(bad.sum())
-    return InputError(
-        problem + (f" (the first of {count} such rows)" if count > 1 else ""),
-        path=path,
-        row=int(rows.row[first]),
-        expected=expected,
-        found=found,
-        remedy=remedy,
-    )
-
-
-def _checked_boxes(rows: AvaRows, path: Path) -> NDArray[np.float64]:
-    """Boxes [R, 4], normalised and cut to the frame where rounding made them leave it."""
-    box = rows.box
-    outside = np.logical_or.reduce((box < -_TOLERANCE) | (box > 1 + _TOLERANCE), axis=1)
-    if outside.any():
-        raise _refused(
-            rows,
-            path,
-            outside,
-            "a box outside the frame",
-            expected=f"x1,y1,x2,y2 in [0, 1], at most {_TOLERANCE} beyond",
-            found=box[np.argmax(outside)].tolist(),
-            remedy="boxes are normalised by the frame's width and height, not in pixels",
-        )
-    box = box.clip(0, 1)
-    flat = np.logical_or.reduce(box[:, 2:] <= box[:, :2], axis=1)
-    if flat.any():
-        raise _refused(
-            rows,
-            path,
-            flat,
-            "a box of no area",
-            expected="x1 < x2 and y1 < y2",
-            found=rows.box[np.argmax(flat)].tolist(),
-        )
-    return box
-
-
-def _persons(rows: AvaRows, path: Path) -> NDArray[np.int64] | None:
-    """Person ids [R], or None for a file without them."""
-    absent = np.isnan(rows.eighth)
-    if absent.all():
-        return None
-    if absent.any():
-        raise _refused(
-            rows,
-            path,
-            absent,
-            "a row without a person id",
-            expected="8 columns, as in the other rows",
-            found="7",
-        )
-    bad = (rows.eighth != np.floor(rows.eighth)) | (np.abs(rows.eighth) > 2**53)
-    if bad.any():
-        raise _refused(
-            rows,
-            path,
-            bad,
-            "bad person id",
-            expected="a whole number",
-            found=float(rows.eighth[np.argmax(bad)]),
-            remedy="in annotations the eighth column is a person, in detections a score",
-        )
-    return rows.eighth.astype(np.int64)
-
-
-def _changes(
-    columns: Sequence[NDArray[np.int64] | NDArray[np.float64]], order: NDArray[np.intp]
-) -> NDArray[np.bool_]:
-    """[R] in the given order: whether a row differs from the one before in any of the columns."""
-    changed = np.zeros(len(order), np.bool_)
-    changed[:1] = True
-    for column in columns:
-        values = column[order]
-        changed[1:] |= values[1:] != values[:-1]
-    return changed
-
-
-def _first_row(rows: AvaRows, video: int, second: int | None = None) -> int | None:
-    """The first row with a box of a video (and second); None where only empty frames are named."""
-    named = rows.video == video
-    if second is not None:
-        named &= rows.timestamp == second
-    return int(rows.row[named].min()) if named.any() else None
-
-
-def _video_files(
-    root: Path, rows: AvaRows, source: Path, missing: Literal["refuse", "skip"]
-) -> list[tuple[int, str, Path]]:
-    found: list[tuple[int, str, Path]] = []
-    absent: list[int] = []
-    for number, video in enumerate(rows.videos):
-        path = next(
-            (p for s in _SUFFIXES if (p := root / "videos" / f"{video}{s}").is_file()), None
-        )
-        if path is None:
-            absent.append(number)
-        else:
-            found.append((number, video, path))
-    if absent and missing == "refuse":
-        names = [rows.videos[number] for number in absent]
-        raise InputError(
-            f"{len(absent)} of {len(rows.videos)} annotated videos have no file",
-            path=source,
-            row=_first_row(rows, absent[0]),
-            expected=f"{root / 'videos' / names[0]}.mp4",
-            found="no file for " + ", ".join(names[:3]) + (" ..." if len(names) > 3 else ""),
-            remedy='put them there, or read with missing="skip" to go on without them',
-        )
-    return found
-
-
-def _annotation(
-    actors: _Actors,
-    *,
-    seconds: NDArray[np.int64],
-    video: str,
-    path: Path,
-    source: Path,
-    first_second: float,
-) -> VideoAnnotation:
-    """One video: seconds become frames by presentation time, normalised boxes become pixels."""
-    with VideoReader(path) as reader:
-        size, num_frames, fps = reader.size, reader.num_frames, reader.fps
-        frames = np.array([reader.frame_at(s - first_second) for s in seconds.tolist()], np.int64)
-        end = first_second + float(reader.times[-1]) + 1 / fps
-    wrong = (seconds < first_second) | (seconds >= end)
-    wrong[1:] |= frames[1:] == frames[:-1]
-    if wrong.any():
-        bad = int(seconds[np.argmax(wrong)])
-        rows = actors.row[actors.second == bad]
-        raise InputError(
-            f"second {bad} has no frame of its own in video {video!r}",
-            path=source,
-            row=int(rows.min()) if rows.size else None,
-            expected=f"a second of at least {first_second:g} and below {end:.2f}",
-            found=f"{path} with {num_frames} frames at {fps:g}/s",
-            remedy="first_second tells at which second the files begin (0 for whole films)",
-        )
-    actors = actors.select(np.isin(actors.second, seconds))
-    frame_of_actor = frames[np.searchsorted(seconds, actors.second)]
-    boxes = actors.box * np.array([*size, *size])
-    tracks = [
-        Track(
-            actor=int(actors.person[rows[0]]),
-            frames=frame_of_actor[rows],
-            boxes=boxes[rows],
-            labels=actors.labels[rows],
-        )
-        for rows in _grouped(actors.person)
-    ]
-    return VideoAnnotation(
-        video=video,
-        path=path,
-        num_frames=num_frames,
-        size=size,
-        fps=fps,
-        tracks=tuple(tracks),
-        keyframes=frames,
-        timestamps=seconds,
-        num_classes=actors.labels.shape[1],
-    )
-
-
-def _grouped(values: NDArray[np.int64]) -> list[NDArray[np.intp]]:
-    """The rows of every distinct value, each group in order."""
-    if not len(values):
-        return []
-    order = np.argsort(values, kind="stable")
-    _, starts = np.unique(values[order], return_index=True)
-    return np.split(order, starts[1:])

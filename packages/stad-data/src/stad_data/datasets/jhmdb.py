@@ -4,13 +4,16 @@
 is taken too), ``<root>/puppet_mask/<class>/<video>/puppet_mask.mat`` with ``part_mask`` uint8
 [H, W, T] in {0, 1}, and ``<root>/splits/<class>_test_split<n>.txt`` with lines
 ``<video>.avi 1`` (training), ``2`` (test) or ``0`` (neither). One actor per video does the class's
-action in every frame where the mask shows him.
+action in every frame where the mask shows him; ``VideoAnnotation.masks`` reads his pixels. Where
+``<root>/joint_positions/<class>/<video>/joint_positions.mat`` is there, `read_joints` reads it.
 
-Suffix legend: T = frames of the video, H, W = height and width of the mask.
+Suffix legend: T = frames of the video, H, W = height and width of the mask, J = 15 joints.
 """
 
 import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stad_data.annotation import ActionClasses, Dataset, Track, VideoAnnotation
+from stad_data.datasets import video_files
 from stad_data.datasets.mat_file import read_arrays
+from stad_data.datasets.video_files import Missing
 from stad_eval import InputError
 from stad_eval.protocols import FRAME_PROTOCOLS
 
@@ -26,9 +31,29 @@ _VIDEO_FOLDERS = ("videos", "ReCompress_Videos")
 _PARTS = {"1": "train", "2": "test", "0": "neither"}
 # JHMDB was cut to clips of one rate; the containers agree on it.
 _FPS = 30.0
+_SUFFIXES = (".mp4", ".avi")
+
+JOINTS = (
+    "neck",
+    "belly",
+    "face",
+    "right shoulder",
+    "left shoulder",
+    "right hip",
+    "left hip",
+    "right elbow",
+    "left elbow",
+    "right knee",
+    "left knee",
+    "right wrist",
+    "left wrist",
+    "right ankle",
+    "left ankle",
+)
+"""The joints in the order of the files."""
 
 
-def read(root: Path | str, *, split: int = 1) -> Dataset:
+def read(root: Path | str, *, split: int = 1, missing: Missing = "refuse") -> Dataset:
     """The dataset with one of its splits.
 
     Classes are the folder names in alphabetical order, so any set in this layout can be read, not
@@ -38,33 +63,40 @@ def read(root: Path | str, *, split: int = 1) -> Dataset:
     Args:
         root: Folder that holds ``videos``, ``puppet_mask`` and ``splits``.
         split: Number of the split, published: 1 to 3.
+        missing: What to do about listed videos without a file. Their masks are needed all the
+            same, except for videos that are skipped.
 
     Raises:
         InputError: A missing folder, split, video or mask, an unreadable mask, or a bad line of a
             split file.
     """
     root = Path(root)
-    folder = _video_folder(root)
+    folder = _video_folder(root, missing)
     names = _class_names(root, folder, split)
+    listed = {
+        f"{name}/{video}": (part, label, row, listed_in)
+        for label, name in enumerate(names)
+        for part, video, row, listed_in in _split_lines(root, name, split)
+    }
+    paths = _video_paths(folder, listed, missing)
     entries: list[tuple[str, int, str, Path, Path]] = []
-    for label, name in enumerate(names):
-        for part, video, row, listed_in in _split_lines(root, name, split):
-            path = _video_path(folder / name, video, listed_in, row)
-            mask = root / "puppet_mask" / name / video / "puppet_mask.mat"
-            if not mask.is_file():
-                raise InputError(
-                    f"no puppet mask for video {name}/{video}",
-                    path=listed_in,
-                    row=row,
-                    expected=f"{mask}",
-                    found="no such file",
-                    remedy="unpack puppet_mask.zip of JHMDB into the folder, or take the line out",
-                )
-            entries.append((part, label, video, path, mask))
+    for video, path in paths.items():
+        part, label, row, listed_in = listed[video]
+        mask = root / "puppet_mask" / video / "puppet_mask.mat"
+        if not mask.is_file():
+            raise InputError(
+                f"no puppet mask for video {video}",
+                path=listed_in,
+                row=row,
+                expected=f"{mask}",
+                found="no such file",
+                remedy="unpack puppet_mask.zip of JHMDB into the folder, or take the line out",
+            )
+        entries.append((part, label, video, path, mask))
 
     def annotate(entry: tuple[str, int, str, Path, Path]) -> VideoAnnotation:
         _, label, video, path, mask = entry
-        return _annotation(f"{names[label]}/{video}", path, mask, label, len(names))
+        return _annotation(video, path, mask, label, len(names))
 
     # Inflating the masks is most of the time and runs outside the interpreter's lock.
     with ThreadPoolExecutor(max_workers=4) as pool:
@@ -142,6 +174,56 @@ def mask_boxes(mask: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float6
     return frames.astype(np.int64), boxes.astype(np.float64)
 
 
+@dataclass(frozen=True, kw_only=True)
+class PuppetMasks:
+    """The actor's pixels in the frames of one video; a `MaskSource`."""
+
+    path: Path
+
+    def read(self, frames: Sequence[int]) -> NDArray[np.uint8]:
+        """Masks uint8 [T, H, W] of the named frames: 1 inside the actor, else 0.
+
+        Raises:
+            InputError: A file that is not a puppet mask, or a frame that it does not have.
+        """
+        mask = read_mask(self.path)
+        wanted = np.asarray(frames, np.int64).reshape(-1)
+        if wanted.size and not 0 <= wanted.min() <= wanted.max() < mask.shape[2]:
+            raise InputError(
+                "no mask of this frame",
+                path=self.path,
+                expected=f"0 to {mask.shape[2] - 1}",
+                found=f"{wanted.min()} to {wanted.max()}",
+            )
+        return np.moveaxis(mask[:, :, wanted], 2, 0).astype(np.bool_).astype(np.uint8)
+
+
+def read_joints(path: Path | str) -> NDArray[np.float64]:
+    """The actor's joints float64 [T, J, 2], ``x, y`` in pixels of the frame, in order of `JOINTS`.
+
+    The file's ``pos_img`` [2, J, T] counts pixel centres from 1, MATLAB's way; here the left edge
+    of the first pixel is 0 and its centre 0.5, as for boxes. Joints may lie outside the frame.
+
+    Raises:
+        InputError: A file that holds no joint positions.
+    """
+    arrays = read_arrays(Path(path))
+    found = arrays.get("pos_img")
+    if found is not None and found.ndim == 2:  # MATLAB drops a last axis of length one
+        found = found[:, :, None]
+    if found is None or found.ndim != 3 or found.shape[:2] != (2, len(JOINTS)):
+        raise InputError(
+            "no joint positions in the file",
+            path=Path(path),
+            expected=f"an array pos_img [2, {len(JOINTS)}, frames]",
+            found=", ".join(f"{name} {values.shape}" for name, values in arrays.items()) or "none",
+        )
+    joints = found.astype(np.float64).transpose(2, 1, 0) - 0.5
+    if not np.isfinite(joints).all():
+        raise InputError("a joint that is no number", path=Path(path), found="NaN or infinity")
+    return joints
+
+
 def _annotation(name: str, path: Path, mask_path: Path, label: int, count: int) -> VideoAnnotation:
     mask = read_mask(mask_path)
     height, width, num_frames = mask.shape
@@ -160,13 +242,16 @@ def _annotation(name: str, path: Path, mask_path: Path, label: int, count: int) 
         tracks=tracks,
         keyframes=np.arange(num_frames),
         num_classes=count,
+        masks=PuppetMasks(path=mask_path),
     )
 
 
-def _video_folder(root: Path) -> Path:
+def _video_folder(root: Path, missing: Missing) -> Path:
     for name in _VIDEO_FOLDERS:
         if (root / name).is_dir():
             return root / name
+    if missing == "keep":
+        return root / _VIDEO_FOLDERS[0]
     raise InputError(
         "no folder of JHMDB videos",
         path=root,
@@ -196,9 +281,8 @@ def _class_names(root: Path, folder: Path, split: int) -> tuple[str, ...]:
             expected=f"<class>_test_split{split}.txt",
             found=f"lists of splits {', '.join(sorted(there))}" if there else "no split lists",
         )
-    folders = {
-        path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
-    }
+    inside = folder.iterdir() if folder.is_dir() else ()
+    folders = {path.name for path in inside if path.is_dir() and not path.name.startswith(".")}
     if missing := sorted(folders - set(lists)):
         raise InputError(
             "classes with videos but without a list of this split",
@@ -243,16 +327,15 @@ def _split_lines(root: Path, name: str, split: int) -> list[tuple[str, str, int,
     return [entry for entry in found.values() if entry[0] != "neither"]
 
 
-def _video_path(folder: Path, video: str, listed_in: Path, row: int) -> Path:
-    for suffix in (".mp4", ".avi"):
-        path = folder / f"{video}{suffix}"
-        if path.is_file():
-            return path
-    raise InputError(
-        f"no file for video {folder.name}/{video}",
-        path=listed_in,
-        row=row,
-        expected=f"{folder / video}.mp4 or .avi",
-        found="no such file",
-        remedy="put the video there, or take the line out of the list",
+def _video_paths(
+    folder: Path, listed: dict[str, tuple[str, int, int, Path]], missing: Missing
+) -> dict[str, Path]:
+    found = {video: video_files.find([folder / video], _SUFFIXES) for video in listed}
+    first = next((video for video, path in found.items() if path is None), None)
+    return video_files.present(
+        found,
+        expected=lambda video: folder / f"{video}.mp4",
+        missing=missing,
+        listed_in=folder if first is None else listed[first][3],
+        row=lambda video: listed[video][2],
     )

@@ -1,36 +1,52 @@
-"""UCF101-24 with its corrected annotations.
+"""UCF101-24 with its corrected annotations, from any of the three files that they come in.
 
-``<root>/pyannot.pkl`` is a dict ``Class/v_X_gNN_cNN`` -> ``{annotations: [{label, sf, ef, boxes}],
-numf, label}``: one entry of ``annotations`` per action tube, ``sf`` its first frame (0-based),
-``ef`` the frame after its last, ``boxes`` [ef - sf, 4] as ``x, y, w, h``. Beside it
-``testlist01.txt`` names the test videos of split 1; all other annotated videos are for training
-unless a ``trainlist01.txt`` names them.
+- ``<root>/pyannot.pkl`` is a dict ``Class/v_X_gNN_cNN`` -> ``{annotations: [{label, sf, ef,
+  boxes}], numf, label}``: one entry of ``annotations`` per action tube, ``sf`` its first frame
+  (0-based), ``ef`` the frame after its last, ``boxes`` [ef - sf, 4] as ``x, y, w, h``, ``label``
+  0-based.
+- ``<root>/pyannot_with_class_names.pkl`` holds that dict as ``db``, beside ``trainvideos`` and
+  ``classes``.
+- ``<root>/finalAnnots.mat`` holds ``annot``, a struct array {num_imgs, name, tubes{ef, sf, class,
+  boxes}}: here ``sf`` and ``class`` count from 1 and ``ef`` is the last frame, also from 1.
 
-The boxes' corners ``x, y, x + w, y + h`` run over 1 to 320 and 1 to 240 in the published file, and
+Beside them ``testlist01.txt`` names the test videos of split 1; all other annotated videos are for
+training unless a ``trainlist01.txt`` names them. Without a list, all but ``trainvideos`` are for
+test.
+
+The boxes' corners ``x, y, x + w, y + h`` run over 1 to 320 and 1 to 240 in the published files, and
 boxes that touch both borders have ``w = 319``: the corners are 1-based inclusive pixels. As 0-based
 half-open boxes they are ``[x - 1, y - 1, x + w, y + h]``. The arrays are uint8 or uint16, too small
 for that sum, and are cast first. Boxes refer to frames of 320x240, whatever size the files have.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stad_data.annotation import ActionClasses, Dataset, Track, VideoAnnotation
+from stad_data.datasets import video_files
+from stad_data.datasets.mat_file import read_values
+from stad_data.datasets.video_files import Missing
 from stad_eval import InputError
 from stad_eval.formats import safe_pickle
 from stad_eval.protocols import frame_protocol
 
 _SIZE = (320, 240)
 _SUFFIXES = (".mp4", ".avi")
+ANNOTATION_FILES = ("pyannot.pkl", "pyannot_with_class_names.pkl", "finalAnnots.mat")
+"""The files with the same tubes, in the order in which they are looked for."""
 
 
 def read(
-    root: Path | str, *, split: int = 1, missing: Literal["refuse", "skip"] = "refuse"
+    root: Path | str,
+    *,
+    split: int = 1,
+    missing: Missing = "refuse",
+    annotations: Path | str | None = None,
 ) -> Dataset:
     """The dataset with one of its splits.
 
@@ -38,28 +54,32 @@ def read(
     with ``.mp4`` or ``.avi``. No video is opened. Every frame is a keyframe.
 
     Args:
-        root: Folder that holds ``pyannot.pkl``, the lists and ``videos``.
+        root: Folder that holds an annotation file, the lists and ``videos``.
         split: Number of the split; the lists are ``testlist<nn>.txt`` and ``trainlist<nn>.txt``.
-        missing: What to do about annotated videos without a file: refuse the dataset, or leave
-            them out. ``absent_videos`` tells which those are.
+        missing: What to do about annotated videos without a file. ``absent_videos`` tells which
+            those are.
+        annotations: The annotation file; by default the first of `ANNOTATION_FILES` that is there.
 
     Raises:
         InputError: An unreadable or inconsistent annotation file, a list that names unknown
             videos, or absent videos with ``missing="refuse"``.
     """
     root = Path(root)
-    entries, names = _read_annotations(root / "pyannot.pkl")
-    train_names, test_names = _split(root, split, entries, names)
-    paths = {video: _find_video(root, video) for video in (*train_names, *test_names)}
-    absent = [video for video, path in paths.items() if path is None]
-    if absent and missing == "refuse":
-        raise _absent(root, absent, len(paths))
+    content = _read_annotations(_annotation_file(root, annotations))
+    names = content.names
+    train_names, test_names = _split(root, split, content)
+    paths = video_files.present(
+        {video: _find_video(root, video) for video in (*train_names, *test_names)},
+        expected=lambda video: root / "videos" / f"{video.rpartition('/')[2]}.mp4",
+        missing=missing,
+        listed_in=content.path,
+    )
 
     def build(videos: list[str]) -> tuple[VideoAnnotation, ...]:
         return tuple(
-            _annotation(video, path, entries[video], len(names), root / "pyannot.pkl")
+            _annotation(video, paths[video], content.entries[video], len(names), content.path)
             for video in videos
-            if (path := paths[video]) is not None
+            if video in paths
         )
 
     return Dataset(
@@ -71,16 +91,32 @@ def read(
     )
 
 
-def absent_videos(root: Path | str, *, split: int = 1) -> list[str]:
+def absent_videos(
+    root: Path | str, *, split: int = 1, annotations: Path | str | None = None
+) -> list[str]:
     """Names of the videos of a split that are annotated but have no file.
 
     Raises:
         InputError: As ``read``.
     """
     root = Path(root)
-    entries, names = _read_annotations(root / "pyannot.pkl")
-    train_names, test_names = _split(root, split, entries, names)
+    content = _read_annotations(_annotation_file(root, annotations))
+    train_names, test_names = _split(root, split, content)
     return [video for video in (*train_names, *test_names) if _find_video(root, video) is None]
+
+
+def _annotation_file(root: Path, given: Path | str | None) -> Path:
+    if given is not None:
+        return Path(given)
+    found = next((root / name for name in ANNOTATION_FILES if (root / name).is_file()), None)
+    if found is None:
+        raise InputError(
+            "no such annotation file",
+            path=root,
+            expected=" or ".join(ANNOTATION_FILES),
+            found="none of them",
+        )
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,32 +128,28 @@ class _Entry:
     tubes: tuple[tuple[int, int, NDArray[np.float64]], ...]  # label, first frame, boxes [T, 4]
 
 
-def _absent(root: Path, absent: list[str], count: int) -> InputError:
-    return InputError(
-        f"{len(absent)} of {count} annotated videos have no file",
-        path=root / "videos",
-        expected=f"videos/{absent[0].rpartition('/')[2]}.mp4",
-        found="no file for " + ", ".join(absent[:3]) + (" ..." if len(absent) > 3 else ""),
-        remedy='put them there, or read with missing="skip" to go on without them',
-    )
+@dataclass(frozen=True, kw_only=True)
+class _Content:
+    """An annotation file: its videos by name, the classes by label, its own training list."""
+
+    path: Path
+    entries: dict[str, _Entry]
+    names: tuple[str, ...]
+    train: tuple[str, ...] | None = None
 
 
-def _read_annotations(path: Path) -> tuple[dict[str, _Entry], tuple[str, ...]]:
-    content = safe_pickle.load(path)
-    if not isinstance(content, dict) or not content:
-        raise InputError(
-            "an annotation file of another form",
-            path=path,
-            expected="a dict Class/video -> annotations",
-            found=type(content).__name__,
-        )
+def _read_annotations(path: Path) -> _Content:
+    if path.suffix.lower() == ".mat":
+        found, classes, train = dict(_matlab_videos(path)), None, None
+    else:
+        found, classes, train = _pickled_videos(path)
     entries: dict[str, _Entry] = {}
     names: dict[int, str] = {}
-    for key, value in content.items():
+    for key, value in found.items():
         video = str(key)
         try:
             entry = _entry(value)
-        except (TypeError, ValueError, KeyError, OverflowError) as error:
+        except (TypeError, ValueError, KeyError, OverflowError, AttributeError) as error:
             raise InputError(
                 f"video {video!r}: an entry of another form",
                 path=path,
@@ -133,14 +165,92 @@ def _read_annotations(path: Path) -> tuple[dict[str, _Entry], tuple[str, ...]]:
                 found=folder,
             )
         entries[video] = entry
-    if sorted(names) != list(range(len(names))) or len(set(names.values())) != len(names):
+    in_order = tuple(names[label] for label in sorted(names))
+    if sorted(names) != list(range(len(names))) or len(set(in_order)) != len(names):
         raise InputError(
             "labels that do not number the classes from 0",
             path=path,
             expected=f"one class folder for each of 0 to {len(names) - 1}",
             found=", ".join(f"{label} {names[label]}" for label in sorted(names)),
         )
-    return entries, tuple(names[label] for label in sorted(names))
+    if classes is not None and classes != in_order:
+        raise InputError(
+            "the class names do not fit the labels of the videos",
+            path=path,
+            row="classes",
+            expected=", ".join(in_order),
+            found=", ".join(classes),
+        )
+    return _Content(path=path, entries=entries, names=in_order, train=train)
+
+
+def _pickled_videos(
+    path: Path,
+) -> tuple[dict[Any, Any], tuple[str, ...] | None, tuple[str, ...] | None]:
+    """The dict of videos; class names and training videos where the file has them."""
+    content = safe_pickle.load(path)
+    classes = train = None
+    if isinstance(content, dict) and isinstance(content.get("db"), dict):
+        lists = [content.get(key) for key in ("classes", "trainvideos")]
+        if not all(isinstance(each, (list, tuple)) for each in lists):
+            raise InputError(
+                "an annotation file of another form",
+                path=path,
+                expected="the lists classes and trainvideos beside db",
+                found=", ".join(f"{key}: {type(value).__name__}" for key, value in content.items()),
+            )
+        classes, train = (tuple(str(name) for name in each or ()) for each in lists)
+        content = content["db"]
+    if not isinstance(content, dict) or not content:
+        raise InputError(
+            "an annotation file of another form",
+            path=path,
+            expected="a dict Class/video -> annotations",
+            found=type(content).__name__,
+        )
+    return content, classes, train
+
+
+def _matlab_videos(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The videos of ``annot`` in the form of the pickle: frames from 0, ends exclusive."""
+    content = read_values(path).get("annot")
+    if not isinstance(content, list) or not all(isinstance(each, dict) for each in content):
+        raise InputError(
+            "an annotation file of another form",
+            path=path,
+            expected="a struct array annot {num_imgs, name, tubes}",
+            found=type(content).__name__,
+        )
+    for row, video in enumerate(content):
+        try:
+            name = video["name"]
+            tubes = [
+                {
+                    "label": _scalar(tube["class"]) - 1,
+                    "sf": _scalar(tube["sf"]) - 1,
+                    "ef": _scalar(tube["ef"]),
+                    "boxes": tube["boxes"],
+                }
+                for tube in video["tubes"]
+            ]
+            if not isinstance(name, str) or not tubes:
+                raise ValueError(f"a video {name!r} of {len(tubes)} tubes")
+            length = _scalar(video["num_imgs"])
+        except (TypeError, ValueError, KeyError, IndexError) as error:
+            raise InputError(
+                f"annot({row + 1}): an entry of another form",
+                path=path,
+                expected="{num_imgs, name, tubes{ef, sf, class, boxes}}",
+                found=f"{type(error).__name__}: {error}",
+            ) from error
+        yield name, {"annotations": tubes, "numf": length, "label": tubes[0]["label"]}
+
+
+def _scalar(value: object) -> int:
+    """A MATLAB number; int before any sum, since it is stored as uint8."""
+    if not isinstance(value, np.ndarray) or value.size != 1:
+        raise ValueError(f"{value!r} where a number should be")
+    return int(value.item())
 
 
 def _entry(value: Mapping[str, Any]) -> _Entry:
@@ -197,15 +307,19 @@ def _annotation(
     )
 
 
-def _split(
-    root: Path, split: int, entries: Mapping[str, _Entry], names: tuple[str, ...]
-) -> tuple[list[str], list[str]]:
-    test = _read_list(root / f"testlist{split:02d}.txt", entries, names, must_know=True)
+def _split(root: Path, split: int, content: _Content) -> tuple[list[str], list[str]]:
+    entries, names = content.entries, content.names
+    test_list = root / f"testlist{split:02d}.txt"
+    if content.train is not None and split == 1 and not test_list.is_file():
+        own = set(content.train)
+        # The published list names a few videos whose annotation was dropped in the correction.
+        train = [video for video in content.train if video in entries]
+        return train, [video for video in sorted(entries) if video not in own]
+    test = _read_list(test_list, entries, names, must_know=True)
     train_list = root / f"trainlist{split:02d}.txt"
     if not train_list.is_file():
         held_out = set(test)
         return sorted(video for video in entries if video not in held_out), test
-    # Published training lists name a few videos whose annotation was dropped in the correction.
     train = _read_list(train_list, entries, names, must_know=False)
     if both := sorted(set(train) & set(test)):
         raise InputError(
@@ -264,8 +378,5 @@ def _read_list(
 
 def _find_video(root: Path, video: str) -> Path | None:
     folder, _, name = video.rpartition("/")
-    for place in (root / "videos", root / "videos" / folder, root / folder):
-        for suffix in _SUFFIXES:
-            if (path := place / f"{name}{suffix}").is_file():
-                return path
-    return None
+    places = (root / "videos" / name, root / "videos" / folder / name, root / folder / name)
+    return video_files.find(places, _SUFFIXES)

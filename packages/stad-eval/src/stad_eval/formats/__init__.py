@@ -1,5 +1,41 @@
 """Readers and writers of the files that ground truth and detections come in."""
 
-from stad_eval.formats import ava_csv, detections_json, label_map, safe_pickle
+from stad_eval.formats import (
+    act_pickle,
+    ava_csv,
+    detections_json,
+    frame_rows,
+    label_map,
+    mask_png,
+    multisports,
+    npz,
+    pyannot,
+    reference_tubes,
+    retinanet,
+    safe_pickle,
+    tube_files,
+    tubelet_files,
+    tubes_json,
+    tubes_npz,
+    youtube_vos_meta,
+)
 
-__all__ = ["ava_csv", "detections_json", "label_map", "safe_pickle"]
+__all__ = [
+    "act_pickle",
+    "ava_csv",
+    "detections_json",
+    "frame_rows",
+    "label_map",
+    "mask_png",
+    "multisports",
+    "npz",
+    "pyannot",
+    "reference_tubes",
+    "retinanet",
+    "safe_pickle",
+    "tube_files",
+    "tubelet_files",
+    "tubes_json",
+    "tubes_npz",
+    "youtube_vos_meta",
+]

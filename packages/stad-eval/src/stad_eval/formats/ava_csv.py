@@ -6,70 +6,29 @@ exclusion list). The eighth column is a person id in ground truth and a score in
 """
 
 import csv
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stad_eval.formats.files import read_text, replaced
+from stad_eval.formats.ava_rows import AvaRows, read_ava_rows
+from stad_eval.formats.files import replaced
 from stad_eval.formats.label_map import LabelMap, read_label_map
 from stad_eval.input_error import InputError
-from stad_eval.tables import Boxes
+from stad_eval.tables import Boxes, unique_pairs
 
-BLOCK = 1 << 22
+__all__ = [
+    "AvaRows",
+    "ava_boxes",
+    "read_ava_csv",
+    "read_ava_frames",
+    "read_ava_rows",
+    "write_ava_csv",
+]
 
 Column8 = Literal["auto", "person", "score"]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class AvaRows:
-    """The columns of an AVA CSV file as they are, rows in file order.
-
-    Attributes:
-        videos: names; `video` and `empty` point into them.
-        video, timestamp, action: int64 [N]; `action` is the id as in the file.
-        box: float64 [N, 4], normalised.
-        eighth: float64 [N], NaN where a row has seven columns.
-        row: int64 [N], 1-based row of the file.
-        empty: int64 [K, 2], (video, timestamp) of the rows of two columns.
-    """
-
-    videos: tuple[str, ...]
-    video: NDArray[np.int64]
-    timestamp: NDArray[np.int64]
-    box: NDArray[np.float64]
-    action: NDArray[np.int64]
-    eighth: NDArray[np.float64]
-    row: NDArray[np.int64]
-    empty: NDArray[np.int64]
-
-
-def read_ava_rows(path: str | Path) -> AvaRows:
-    """Read the columns of an AVA CSV file; an empty file gives no rows.
-
-    Raises:
-        InputError: with the row, on a wrong number of columns, a field that is no number, NaN.
-    """
-    names: dict[str, int] = {}
-    parts: list[_Part] = []
-    for first, block in _blocks(read_text(path).replace("\r\n", "\n")):
-        parts.append(_fast(block, first, names) or _careful(block, first, names, path))
-    whole = [np.concatenate(each) for each in zip(*(p.columns() for p in parts), strict=True)]
-    video, timestamp, box, action, eighth, row, empty = whole or _Part.nothing().columns()
-    return AvaRows(
-        videos=tuple(names),
-        video=video,
-        timestamp=timestamp,
-        box=box,
-        action=action,
-        eighth=eighth,
-        row=row,
-        empty=empty,
-    )
 
 
 def read_ava_csv(
@@ -93,23 +52,45 @@ def read_ava_csv(
             is not finite, a ground-truth box without area or outside [0, 1], or boxes that seem to
             be in pixels.
     """
-    names = _label_map(classes)
-    rows = read_ava_rows(path)
+    return ava_boxes(
+        read_ava_rows(path), path, classes=classes, column_8=column_8, unlisted=unlisted
+    )
+
+
+def ava_boxes(
+    rows: AvaRows,
+    path: str | Path,
+    *,
+    classes: LabelMap | Sequence[str] | str | Path,
+    column_8: Column8 = "auto",
+    unlisted: Literal["refused", "skipped"] = "refused",
+) -> Boxes:
+    """As `read_ava_csv`, of rows that were read before; `path` is for error messages only.
+
+    Raises:
+        InputError: as `read_ava_csv`.
+    """
+    names = label_map(classes)
     detections = _has_scores(rows, column_8, path)
     _check_boxes(rows, path, detections=detections)
     label, listed = _labels(rows, names, path, unlisted)
     annotated = None
     if not detections:
-        seen = np.concatenate([rows.empty, np.stack([rows.video, rows.timestamp], axis=1)])
-        annotated = np.unique(seen, axis=0)
+        annotated = unique_pairs(
+            np.concatenate([rows.empty[:, 0], rows.video]),
+            np.concatenate([rows.empty[:, 1], rows.timestamp]),
+        )
+    score = rows.eighth if detections else np.ones(label.size)
+    # Rows that are all listed need no copy.
+    keep = slice(None) if listed.all() else listed
     return Boxes(
         videos=rows.videos,
         classes=names,
-        video=rows.video[listed],
-        frame=rows.timestamp[listed],
-        box=rows.box[listed],
-        label=label[listed],
-        score=rows.eighth[listed] if detections else np.ones(int(listed.sum())),
+        video=rows.video[keep],
+        frame=rows.timestamp[keep],
+        box=rows.box[keep],
+        label=label[keep],
+        score=score[keep],
         annotated=annotated,
     )
 
@@ -145,7 +126,7 @@ def write_ava_csv(
         InputError: if a class of the table has no id, or the folder does not exist.
         OSError: if the file cannot be written.
     """
-    names = _label_map(table.classes if classes is None else classes)
+    names = label_map(table.classes if classes is None else classes)
     numbers = dict(zip(names, names.ids, strict=True))
     missing = [name for name in table.classes if name not in numbers]
     if missing:
@@ -165,180 +146,12 @@ def write_ava_csv(
                 writer.writerow([table.videos[video], f"{frame:04d}"])
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Part:
-    """Columns of a chunk of rows."""
+def label_map(classes: LabelMap | Sequence[str] | str | Path) -> LabelMap:
+    """A label map as it is, from a file, or of plain names, whose ids are 1, 2, 3, ... in order.
 
-    video: NDArray[np.int64]
-    timestamp: NDArray[np.int64]
-    box: NDArray[np.float64]
-    action: NDArray[np.int64]
-    eighth: NDArray[np.float64]
-    row: NDArray[np.int64]
-    empty: NDArray[np.int64]
-
-    def columns(self) -> tuple[NDArray, ...]:
-        first = (self.video, self.timestamp, self.box, self.action)
-        return (*first, self.eighth, self.row, self.empty)
-
-    @staticmethod
-    def nothing() -> "_Part":
-        none = np.empty(0, dtype=np.int64)
-        return _Part(
-            video=none,
-            timestamp=none,
-            box=np.empty((0, 4)),
-            action=none,
-            eighth=np.empty(0),
-            row=none,
-            empty=np.empty((0, 2), dtype=np.int64),
-        )
-
-
-def _blocks(text: str) -> Iterator[tuple[int, str]]:
-    """Whole lines, about a block at a time, each with the number of its first row."""
-    row, at = 1, 0
-    while at < len(text):
-        end = text.find("\n", at + BLOCK) + 1 or len(text)
-        yield row, text[at:end]
-        row += text.count("\n", at, end)
-        at = end
-
-
-def _fast(block: str, first: int, names: dict[str, int]) -> "_Part | None":
-    """Columns of a block whose lines are all well formed and alike; None for any other."""
-    width = block.partition("\n")[0].count(",") + 1
-    body = block.removesuffix("\n")
-    if width not in (7, 8) or '"' in block:
-        return None
-    rows = body.count("\n") + 1
-    fields = body.replace("\n", "\n,").split(",")
-    # Every line ends in its last column: no long line makes up for a short one.
-    if len(fields) != rows * width or "".join(fields[width - 1 :: width]).count("\n") != rows - 1:
-        return None
-    columns = [fields[at::width] for at in range(width)]
-    try:
-        part = _part(columns, first + np.arange(rows), [], [], names)
-    except _OddRowError:
-        return None
-    return None if width == 8 and np.isnan(part.eighth).any() else part
-
-
-def _careful(block: str, first: int, names: dict[str, int], path: str | Path) -> "_Part":
-    """Columns of any block; says which row is wrong and why."""
-    reader = csv.reader(block.removesuffix("\n").split("\n"), strict=True)
-    lines: list[list[str]] = []
-    try:
-        lines.extend(reader)
-    except csv.Error as error:
-        row = first + len(lines)
-        raise InputError(f"not a CSV file ({error})", path=path, row=row) from None
-    for at, line in enumerate(lines):
-        _check_line(line, first + at, path)
-    boxed = [at for at, line in enumerate(lines) if len(line) >= 7]
-    bare = [line for line in lines if len(line) == 2]
-    columns = [[lines[at][column] for at in boxed] for column in range(7)]
-    columns.append([lines[at][7] if len(lines[at]) == 8 else "nan" for at in boxed])
-    row = np.asarray(boxed, dtype=np.int64) + first
-    return _part(columns, row, [line[0] for line in bare], [line[1] for line in bare], names)
-
-
-class _OddRowError(Exception):
-    """A row that has to be looked at on its own."""
-
-
-def _part(
-    columns: list[list[str]],
-    row: NDArray[np.int64],
-    empty_videos: list[str],
-    empty_times: list[str],
-    names: dict[str, int],
-) -> _Part:
-    try:
-        box = np.stack([_numbers(column) for column in columns[2:6]], axis=1)
-        eighth = _numbers(columns[7]) if len(columns) == 8 else np.full(row.size, np.nan)
-        empty = np.stack([_videos(empty_videos, names), _whole(empty_times)], axis=1)
-        part = _Part(
-            video=_videos(columns[0], names),
-            timestamp=_whole(columns[1]),
-            box=box,
-            action=_whole(columns[6]),
-            eighth=eighth,
-            row=row,
-            empty=empty,
-        )
-    except (ValueError, OverflowError):
-        raise _OddRowError from None
-    if not np.isfinite(box).all() or np.isinf(eighth).any():
-        raise _OddRowError
-    return part
-
-
-def _videos(column: Sequence[str], names: dict[str, int]) -> NDArray[np.int64]:
-    if "" in column:
-        raise ValueError("a row without a video")
-    numbers = (names.setdefault(name, len(names)) for name in column)
-    return np.fromiter(numbers, dtype=np.int64, count=len(column))
-
-
-def _numbers(column: Sequence[str]) -> NDArray[np.float64]:
-    text = "".join(column)
-    if "_" in text or not text.isascii():
-        raise ValueError("digits that only Python reads")
-    return np.array(column, dtype=np.float64)
-
-
-def _whole(column: Sequence[str]) -> NDArray[np.int64]:
-    # int() per distinct text, of which there are few: numpy's own conversion takes "1e3" and "7.0".
-    values = {text: _integer(text) for text in set(column)}
-    return np.fromiter((values[text] for text in column), dtype=np.int64, count=len(column))
-
-
-def _integer(text: str) -> int:
-    stripped = text.strip()
-    if not (stripped.isascii() and stripped.isdigit() and len(stripped) <= 12):
-        raise ValueError(text)
-    return int(stripped)
-
-
-def _check_line(line: list[str], row: int, path: str | Path) -> None:
-    """Refuse a row that is malformed; an empty line is none."""
-    if not line:
-        return
-    if len(line) not in (2, 7, 8):
-        raise InputError(
-            "wrong number of columns",
-            path=path,
-            row=row,
-            expected="2, 7 or 8: video,timestamp[,x1,y1,x2,y2,action_id[,person_id or score]]",
-            found=f"{len(line)} in '{','.join(line)[:120]}'",
-        )
-    if not line[0]:
-        raise InputError("a row without a video", path=path, row=row, found=",".join(line)[:120])
-    wholes = [("timestamp", 1), ("action_id", 6)]
-    for name, at in wholes[: 1 if len(line) == 2 else 2]:
-        try:
-            _integer(line[at])
-        except ValueError:
-            raise InputError(
-                f"bad {name}", path=path, row=row, expected="a whole number", found=line[at]
-            ) from None
-    for name, text in zip(("x1", "y1", "x2", "y2"), line[2:6], strict=False):
-        _check_number(name, text, row, path)
-    if len(line) == 8:
-        _check_number("eighth column", line[7], row, path)
-
-
-def _check_number(name: str, text: str, row: int, path: str | Path) -> None:
-    try:
-        fine = math.isfinite(float(text)) and "_" not in text and text.isascii()
-    except ValueError:
-        fine = False
-    if not fine:
-        raise InputError(f"bad {name}", path=path, row=row, expected="a finite number", found=text)
-
-
-def _label_map(classes: LabelMap | Sequence[str] | str | Path) -> LabelMap:
+    Raises:
+        InputError: as `read_label_map`.
+    """
     if isinstance(classes, LabelMap):
         return classes
     if isinstance(classes, (str, Path)):
@@ -396,9 +209,12 @@ def _labels(
     if unlisted not in ("refused", "skipped"):
         expected = "'refused' or 'skipped'"
         raise InputError("unknown option 'unlisted'", expected=expected, found=unlisted)
-    numbers = np.asarray(names.ids, dtype=np.int64)
-    place = np.minimum(np.searchsorted(numbers, rows.action), max(numbers.size - 1, 0))
-    listed = numbers[place] == rows.action if numbers.size else np.zeros(place.size, dtype=np.bool_)
+    # Ids are small, so that a table answers; one more entry stands for all larger ids.
+    top = max(names.ids, default=-1) + 1
+    places = np.full(top + 1, -1, dtype=np.int64)
+    places[list(names.ids)] = np.arange(len(names))
+    place = places[np.minimum(rows.action, top)]
+    listed = place >= 0
     if unlisted == "refused" and not listed.all():
         at = int(np.flatnonzero(~listed)[0])
         raise InputError(

@@ -1,5 +1,6 @@
 """Whole files: one clear error on the way in, all or nothing on the way out."""
 
+import io
 import os
 import tempfile
 from collections.abc import Generator
@@ -39,6 +40,24 @@ def read_text(path: str | Path) -> str:
 
 
 @contextmanager
+def opened(path: str | Path) -> Generator[tuple[IO[bytes], int]]:
+    """A file to read in parts, and its size in bytes.
+
+    Raises:
+        InputError: if there is no such file, or it is a folder.
+    """
+    path = Path(path)
+    try:
+        stream = path.open("rb")
+    except FileNotFoundError:
+        raise InputError("no such file", path=path) from None
+    except IsADirectoryError:
+        raise InputError("this is a folder", path=path, expected="a file") from None
+    with stream:
+        yield stream, path.stat().st_size
+
+
+@contextmanager
 def replaced(path: str | Path) -> Generator[IO[str]]:
     """A text file to write; it takes the place of `path` at the end, or not at all.
 
@@ -49,13 +68,23 @@ def replaced(path: str | Path) -> Generator[IO[str]]:
         InputError: if the folder does not exist.
         OSError: if it cannot be written (no permission, disk full).
     """
+    with replaced_bytes(path) as stream:
+        text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+        yield text
+        text.flush()
+        text.detach()
+
+
+@contextmanager
+def replaced_bytes(path: str | Path) -> Generator[IO[bytes]]:
+    """A binary file to write, as `replaced`."""
     path = Path(path)
     if not path.parent.is_dir():
         raise InputError("no such folder to write to", path=path, remedy="Create it first.")
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
+        with os.fdopen(handle, "wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())

@@ -14,9 +14,12 @@ from torchvision.ops import box_iou
 
 from stad_models import losses
 from stad_models.backbones.features import Backbone, Features
-from stad_models.heads.localisation import HeadOutput, LocalisationHead, Proposals, suppress
+from stad_models.heads.localisation import HeadOutput, LocalisationHead, Proposals, suppress, vote
 from stad_models.processes import shared_normaliser
 from stad_models.structures import Detections, Targets
+
+ACTOR_POWERS = {"action": 0, "action*actor": 1, "action*actor^2": 2}
+"""How often the actor's score is a factor of an action's, by the name of the rule."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +35,17 @@ class SeStadOptions:
         actor_weight: weight of the localisation losses.
         action_weight: weight of the action loss. The paper's training section and its table of
             weights put the 10 here; its Eq. 3 puts it on localisation.
+        label_smoothing: share of an action label that is spread, see `losses.action`.
         test_score: proposals must score more than this.
         test_nms: IoU above which the worse of two proposals goes.
+        test_vote: IoU from which proposals join a kept box in a weighted mean, see
+            `heads.localisation.vote`; None, as in the paper, leaves boxes as they are.
         test_candidates: at most this many proposals per clip enter NMS.
         max_actors: at most this many actors per clip.
         action_threshold: scores below become 0.
-        score: what an action's score is: its probability alone, or times the actor's score.
+        score: what an action's score is: its probability alone, times the actor's score, or times
+            the square of that. For FCOS the square is actor probability times centerness; it ranks
+            well placed boxes first, which tells where probabilities of actions are vague.
     """
 
     train_score: float = 0.3
@@ -46,17 +54,24 @@ class SeStadOptions:
     add_ground_truth: bool = True
     actor_weight: float = 1.0
     action_weight: float = 10.0
+    label_smoothing: float = 0.0
     test_score: float = 0.4
     test_nms: float = 0.3
+    test_vote: float | None = None
     test_candidates: int = 1000
     max_actors: int = 10
     action_threshold: float = 0.002
-    score: Literal["action", "action*actor"] = "action"
+    score: Literal["action", "action*actor", "action*actor^2"] = "action"
 
     def __post_init__(self) -> None:
-        if self.score not in ("action", "action*actor"):
+        if self.score not in ACTOR_POWERS:
             raise ValueError(
-                f"SeStadOptions: score must be 'action' or 'action*actor', found {self.score!r}"
+                f"SeStadOptions: score must be one of {', '.join(ACTOR_POWERS)}, "
+                f"found {self.score!r}"
+            )
+        if self.test_vote is not None and not 0 < self.test_vote <= 1:
+            raise ValueError(
+                f"SeStadOptions: test_vote must be in (0, 1] or None, found {self.test_vote}"
             )
 
 
@@ -153,7 +168,12 @@ class SeStad(nn.Module):
             positive_iou=options.positive_iou,
             add_ground_truth=options.add_ground_truth,
         )
-        total = losses.action(self.classify(features, rois), labels, exclusive=self.exclusive)
+        total = losses.action(
+            self.classify(features, rois),
+            labels,
+            exclusive=self.exclusive,
+            smoothing=options.label_smoothing,
+        )
         normaliser = shared_normaliser(total.new_tensor(float(len(rois))))
         found["action"] = total / normaliser * options.action_weight
         return found
@@ -164,10 +184,11 @@ class SeStad(nn.Module):
             output, threshold=options.test_score, limit=options.test_candidates
         )
         actors = suppress(proposals, iou=options.test_nms, limit=options.max_actors)
+        if options.test_vote is not None:
+            actors = vote(actors, proposals, iou=options.test_vote)
         logits = self.classify(features, actors.rois()).float()
         scores = logits.softmax(dim=1) if self.exclusive else logits.sigmoid()
-        if options.score == "action*actor":
-            scores = scores * actors.scores[:, None]
+        scores = scores * actors.scores[:, None] ** ACTOR_POWERS[options.score]
         scores = scores.where(scores >= options.action_threshold, 0.0)
         sizes = torch.bincount(actors.clips, minlength=count).tolist()
         parts = zip(

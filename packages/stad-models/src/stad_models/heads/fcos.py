@@ -67,8 +67,9 @@ class Fcos(nn.Module):
     """Single-class FCOS with its improvements, as an actor localisation head.
 
     Center sampling, GIoU loss, centerness on the regression tower, GroupNorm, distances in units of
-    the level's stride with a learned scale per level. The classification and box losses are sums
-    over locations divided by the number of positive locations.
+    the level's stride with a learned scale per level. The classification and centerness losses are
+    sums over locations divided by the number of positive locations; the box loss is their mean
+    weighted by centerness, since boxes from the middle of an actor are the ones that are kept.
 
     Args:
         channels: channels of the pyramid and of the towers.
@@ -155,13 +156,13 @@ class Fcos(nn.Module):
         )
         normaliser = shared_normaliser(positive_NL.sum().float())
         wanted_P4 = wanted_NL4[positive_NL]
+        central_P = losses.centerness(wanted_P4)
+        boxes_P4 = output.distances_NL4[positive_NL]
         return {
             "actor_class": losses.focal(output.actor_NL, positive_NL.float()) / normaliser,
-            "actor_box": losses.distance_giou(output.distances_NL4[positive_NL], wanted_P4)
-            / normaliser,
-            "actor_centerness": losses.binary(
-                output.centerness_NL[positive_NL], losses.centerness(wanted_P4)
-            )
+            "actor_box": losses.distance_giou(boxes_P4, wanted_P4, central_P)
+            / shared_normaliser(central_P.sum()),
+            "actor_centerness": losses.binary(output.centerness_NL[positive_NL], central_P)
             / normaliser,
         }
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms
+from torchvision.ops import batched_nms, box_iou
 
 HeadOutput = Any
 """What a localisation head says; its form is the head's own affair."""
@@ -69,6 +69,22 @@ def suppress(proposals: Proposals, *, iou: float, limit: int) -> Proposals:
     kept = kept.sort().values
     survivors = proposals.select(kept)
     return survivors.select(_rank_in_clip(survivors.clips) < limit)
+
+
+def vote(kept: Proposals, proposals: Proposals, *, iou: float) -> Proposals:
+    """Boxes that survived suppression, each replaced by the mean of the boxes that agree with it.
+
+    Those are the proposals of its clip that overlap it by at least `iou`, itself among them,
+    weighed by the square of their scores (for FCOS: actor probability times centerness). Scores
+    stay. Empty input gives empty output.
+
+    Source: Object detection via a multi-region and semantic segmentation-aware CNN model, Sec. 4.
+    """
+    overlap_KR = box_iou(kept.boxes, proposals.boxes)
+    agree_KR = (overlap_KR >= iou) & (kept.clips[:, None] == proposals.clips)
+    weight_KR = proposals.scores.square().where(agree_KR, 0.0)
+    boxes_K4 = weight_KR @ proposals.boxes / weight_KR.sum(dim=1, keepdim=True)
+    return Proposals(boxes=boxes_K4, scores=kept.scores, clips=kept.clips)
 
 
 def _rank_in_clip(clips: Tensor) -> Tensor:
