@@ -4,7 +4,8 @@ Generated keyframes hold 1 to 4 people with 1 to 3 labels each; detections are t
 little, and three boxes of nobody, each with labels of falling score: 57,408 keyframes and 1,162,645
 detections in shuffled rows. Prints machine and versions; then, each in a process of its own, the
 median and spread of the wall time from files to number (without and with the start of Python) and
-the peak memory; last, how the time grows with 1, 4 and 16 times the rows, streamed by video.
+the peak memory; last, how time and memory grow with 1, 4 and 16 times the rows, from one file that
+is read in shards and from tables that come video by video.
 
 Peer: ActivityNet's official evaluator takes 80.6 s and 734 MB on files of this size (2 cores).
 
@@ -13,7 +14,6 @@ Peer: ActivityNet's official evaluator takes 80.6 s and 734 MB on files of this 
 
 import argparse
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -24,10 +24,9 @@ from pathlib import Path
 
 import numpy as np
 
-import stad_eval
-from stad_eval import Boxes, LabelMap
+from measurement import child, forget_peak, growth_table, machine, peak_memory
+from stad_eval import Boxes, LabelMap, ava_shards, frame_map_streamed, read_ava_csv
 from stad_eval.class_lists import AVA_EVALUATED, AVA_NOT_EVALUATED
-from stad_eval.shards import frame_map_streamed
 
 VIDEOS, SECONDS, DETECTIONS = 64, 897, 1_162_645
 PEER = 80.6
@@ -145,27 +144,76 @@ def from_files(folder: Path, protocol: str, repeats: int, *, pyarrow: bool) -> s
     )
 
 
-def streamed(scale: int, protocol: str) -> str:
-    """One line: the time to score `scale` times the rows, by video."""
-    making = 0.0
+def measure(scale: int, protocol: str) -> None:
+    """Print, as JSON, the time to score `scale` times the rows by video, and its peak memory."""
+    making, peak, rows, tables = 0.0, 0.0, 0, 0.0
 
     def shards() -> Iterator[tuple[Boxes, Boxes]]:
-        nonlocal making
+        nonlocal making, peak, rows, tables
         for seed in range(scale):
-            start = time.perf_counter()
+            peak = max(peak, peak_memory() if seed else 0.0)
+            start = time.process_time()
             truth, found = generate(seed)
             parts = [
                 (truth.select(truth.video == at), found.select(found.video == at))
                 for at in range(VIDEOS)
             ]
-            making += time.perf_counter() - start
+            rows += len(found)
+            del truth, found
+            making += time.process_time() - start
+            tables = max(tables, forget_peak())
             yield from parts
 
-    start = time.perf_counter()
-    value = frame_map_streamed(shards(), protocol)[0.5].mean
-    spent = time.perf_counter() - start - making
-    each = f"{spent / scale:.2f} s each"
-    return f"{scale:>2} x {DETECTIONS} rows, by video: {spent:.2f} s, {each}, mAP {value:.6f}"
+    start, before = time.perf_counter(), time.process_time()
+    result = frame_map_streamed(shards(), protocol)[0.5]
+    wall, processor = time.perf_counter() - start, time.process_time() - before
+    content = {
+        "scale": scale,
+        "rows": rows,
+        # Generation is one process's work on its processor, so that its wall time is its share.
+        "seconds": wall * (processor - making) / processor,
+        "processor": processor - making,
+        "peak": max(peak, peak_memory()),
+        "tables": tables,
+        "mAP": result.mean,
+    }
+    print(json.dumps(content))
+
+
+def measure_files(folder: Path, protocol: str) -> None:
+    """Print, as JSON, the time from a file of detections to the number, by shards of it."""
+    truth = read_ava_csv(folder / "truth.csv", classes=folder / "map.pbtxt")
+    tables = forget_peak()
+    rows = 0
+
+    def counted() -> Iterator[tuple[Boxes, Boxes]]:
+        nonlocal rows
+        for shard in ava_shards(truth, folder / "found.csv", classes=truth.classes):
+            rows += len(shard[1])
+            yield shard
+
+    start, before = time.perf_counter(), time.process_time()
+    result = frame_map_streamed(counted(), protocol)[0.5]
+    content = {
+        "seconds": time.perf_counter() - start,
+        "processor": time.process_time() - before,
+        "rows": rows,
+        "peak": peak_memory(),
+        "tables": tables,
+        "mAP": result.mean,
+    }
+    print(json.dumps(content))
+
+
+def enlarged(source: Path, folder: Path, scale: int) -> Path:
+    """The files of `source` as often as `scale` says, under other names of videos each time."""
+    for name in ("truth.csv", "found.csv"):
+        text = (source / name).read_bytes()
+        with (folder / name).open("wb") as stream:
+            for at in range(scale):
+                stream.write(text.replace(b"v0000-", f"v{at:04d}-".encode()))
+    (folder / "map.pbtxt").write_bytes((source / "map.pbtxt").read_bytes())
+    return folder
 
 
 def main() -> None:
@@ -174,10 +222,15 @@ def main() -> None:
     parser.add_argument("--protocol", default="ava-v2.2")
     parser.add_argument("--scales", type=int, nargs="*", default=[1, 4, 16])
     parser.add_argument("--folder", type=Path, help="keep the generated files here")
+    parser.add_argument("--measure", help="measure one scale, or a folder, for the tables")
     options = parser.parse_args()
-    print(f"machine: {platform.processor() or platform.machine()}, {platform.system()}")
-    print(f"python {platform.python_version()}, numpy {np.__version__}")
-    print(f"stad-eval {stad_eval.__version__}, protocol {options.protocol}")
+    if options.measure is not None:
+        if options.measure.isdigit():
+            measure(int(options.measure), options.protocol)
+        else:
+            measure_files(Path(options.measure), options.protocol)
+        return
+    print(f"{machine()}\nprotocol {options.protocol}")
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         if not (folder / "found.csv").exists():
@@ -190,8 +243,17 @@ def main() -> None:
         for pyarrow in (True, False):
             line = from_files(folder, options.protocol, options.repeats, pyarrow=pyarrow)
             print(f"files to number, {'with' if pyarrow else 'without'} pyarrow: {line}")
-    for scale in options.scales:
-        print(streamed(scale, options.protocol))
+        rows = []
+        for scale in options.scales:
+            with tempfile.TemporaryDirectory(dir=folder) as place:
+                larger = enlarged(folder, Path(place), scale)
+                row = child(__file__, "--measure", larger, "--protocol", options.protocol)
+                rows.append({**row, "scale": scale})
+    if options.scales:
+        print(f"a file of detections, in shards, to the number:\n{growth_table(rows)}")
+        settings = ("--protocol", options.protocol)
+        rows = [child(__file__, "--measure", scale, *settings) for scale in options.scales]
+        print(f"tables by video:\n{growth_table(rows)}\nmAP {[row['mAP'] for row in rows]}")
 
 
 if __name__ == "__main__":

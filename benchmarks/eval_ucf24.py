@@ -1,29 +1,38 @@
 """How long all metrics of UCF101-24 take at full scale: frames, tubes, coverage, errors.
 
 Generated ground truth has 914 videos, 163,898 frames and 3,754 tubes. Detections are 1,438,608
-boxes on frames, and for every true tube one that follows it, some with the wrong class or a part of
-its time, and two that follow nothing. Prints machine, versions and sizes, then the median and
-spread of the runs, the memory at its peak, and the ratio to MOC's script, which takes 140.7 s for
-files of this size (two cores, a quiet machine; a figure that is stated here, not measured).
+boxes on frames in shuffled rows, and for every true tube one that follows it, some with the
+wrong class or a part of its time, and two that follow nothing. Prints machine and versions; then,
+for 1, 4 and 16 times these sizes, each in a process of its own, the sizes, the values, the time of
+every step of `stad-eval tubes` and its peak memory (the tables included, their generation not);
+last, how the time grows. MOC's script takes 140.7 s for files of the first size (two cores, a quiet
+machine; a figure that is stated here, not measured).
 
-    python benchmarks/eval_ucf24.py [--repeats 3] [--scales 1 4] [--protocol ucf24]
+    python benchmarks/eval_ucf24.py [--repeats 5] [--scales 1 4 16] [--protocol ucf24]
 """
 
 import argparse
-import platform
-import resource
+import json
 import statistics
-import time
 from collections.abc import Callable
 
 import numpy as np
 
-import stad_eval
-from stad_eval import Boxes, TubeFile, Tubes, video_map
+from measurement import child, forget_peak, growth_table, in_words, machine, peak_memory, timed
+from stad_eval import (
+    Boxes,
+    FrameMatches,
+    TubeFile,
+    TubeMatches,
+    Tubes,
+    frame_errors_of,
+    frame_maps_of,
+    frame_matches,
+    tube_errors_of,
+    tube_matches,
+    video_map_of,
+)
 from stad_eval.class_lists import UCF24
-from stad_eval.frame_errors import frame_errors
-from stad_eval.shards import combine, frame_partial
-from stad_eval.tube_errors import tube_errors
 
 VIDEOS, FRAMES, TUBES, BOXES = 914, 163_898, 3_754, 1_438_608
 PEER_SECONDS = 140.7
@@ -138,81 +147,84 @@ def tube_detections(rng, truth: Tubes, frames: np.ndarray) -> Tubes:
     return tubes.select(order)
 
 
-def timed(work: Callable[[], object], repeats: int) -> tuple[float, str]:
-    """Median wall time, and a text with its spread and the median time of the processor."""
-    seconds: list[float] = []
-    processor: list[float] = []
-    for _ in range(repeats):
-        start, before = time.perf_counter(), time.process_time()
-        work()
-        seconds.append(time.perf_counter() - start)
-        processor.append(time.process_time() - before)
-    middle = statistics.median(seconds)
-    spread = f"{min(seconds):.3f} to {max(seconds):.3f} s"
-    return (
-        middle,
-        f"median {middle:.3f} s, {spread}, processor {statistics.median(processor):.3f} s",
-    )
+def work_of(
+    truth: TubeFile, boxes: Boxes, tubes: Tubes, protocol: str
+) -> dict[str, Callable[[], object]]:
+    """The steps of `stad-eval tubes` on tables that are read already."""
+    matched: dict[str, FrameMatches | TubeMatches] = {}
+
+    def frames() -> None:
+        matched["frames"] = frame_matches(
+            truth.boxes(), boxes, protocol, ious=FRAME_IOUS, surroundings=True
+        )
+
+    def videos() -> None:
+        matched["tubes"] = tube_matches(truth.tubes, tubes, protocol)
+
+    return {
+        "matches of frames": frames,
+        "frame-mAP, 3 thresholds": lambda: frame_maps_of(matched["frames"]),
+        "errors of frames": lambda: frame_errors_of(matched["frames"]),
+        "matches of tubes": videos,
+        "video-mAP and v-MABO": lambda: video_map_of(matched["tubes"]),
+        "errors of tubes": lambda: tube_errors_of(matched["tubes"]),
+    }
+
+
+def measure(scale: int, protocol: str, repeats: int) -> None:
+    """Print, as JSON, times and peak memory at one scale."""
+    truth, boxes, tubes = generate(scale, seed=7)
+    tables = forget_peak()
+    steps = work_of(truth, boxes, tubes, protocol)
+    values = {name: step() for name, step in steps.items()}
+    frames, video = values["frame-mAP, 3 thresholds"], values["video-mAP and v-MABO"]
+    del values
+    content = {
+        "videos": len(truth.tubes.videos),
+        "frames": sum(truth.frame_counts.values()),
+        "truths": len(truth.tubes),
+        "tubes": len(tubes),
+        "rows": len(boxes),
+        "tables": tables,
+        "values": {
+            "frame-mAP": {key: result.mean for key, result in frames.items()},
+            "video-mAP": video.mean,
+            "v-MABO": [video.coverage.class_agnostic, video.coverage.class_aware],
+        },
+    }
+    del frames, video
+    content["steps"] = {name: timed(step, repeats) for name, step in steps.items()}
+    print(json.dumps({**content, "peak": peak_memory()}))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--scales", type=int, nargs="+", default=[1, 4])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--scales", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--protocol", default="ucf24")
+    parser.add_argument("--measure", type=int, help="measure one scale here, for the table")
     options = parser.parse_args()
-    print(f"machine: {platform.processor() or platform.machine()}, {platform.system()}")
-    print(f"python {platform.python_version()}, numpy {np.__version__}")
-    print(f"stad-eval {stad_eval.__version__}, protocol {options.protocol}")
-    base = 0.0
+    if options.measure is not None:
+        measure(options.measure, options.protocol, options.repeats)
+        return
+    print(f"{machine()}\nprotocol {options.protocol}")
+    rows = []
     for scale in options.scales:
-        truth, boxes, tubes = generate(scale, seed=7)
-        sizes = f"{len(truth.tubes.videos)} videos, {sum(truth.frame_counts.values())} frames"
-        print(
-            f"x{scale}: {sizes}, {len(truth.tubes)} true tubes; found {len(boxes)} boxes, "
-            f"{len(tubes)} tubes"
-        )
-        steps = work_of(truth, boxes, tubes, options.protocol)
-        total = 0.0
-        for name, step in steps.items():
-            spent, text = timed(step, options.repeats)
-            total += spent
-            print(f"  {name:<24}{text}")
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        base = base or total / scale
-        share = total / scale / base
-        print(
-            f"  {'total of the medians':<24}{total:.3f} s, per row {share:.2f} of the first scale's"
-        )
-        print(f"  peak memory so far: {peak:.0f} MiB, generation and the tables included")
+        repeats = options.repeats if scale == 1 else min(options.repeats, 3)
+        settings = ("--measure", scale, "--protocol", options.protocol, "--repeats", repeats)
+        row = child(__file__, *settings)
+        sizes = f"{row['videos']} videos, {row['frames']} frames, {row['truths']} true tubes"
+        print(f"{scale}x: {sizes}; found {row['rows']} boxes, {row['tubes']} tubes")
+        print(f"  {row['values']}")
+        for name, times in row["steps"].items():
+            print(f"  {name:<26}{in_words(times)}")
+        total = sum(statistics.median(times["wall"]) for times in row["steps"].values())
+        processor = sum(min(times["processor"]) for times in row["steps"].values())
+        print(f"  {'sum':<26}{total:.3f} s, processor {processor:.3f} s", flush=True)
         if scale == 1:
-            ratio = PEER_SECONDS / total
-            print(f"  {ratio:.0f} times as fast as MOC's stated {PEER_SECONDS} s")
-
-
-def work_of(truth, boxes, tubes, protocol) -> dict[str, Callable[[], object]]:
-    def frames() -> object:
-        return combine([frame_partial(truth.boxes(), boxes, protocol, ious=FRAME_IOUS)])
-
-    def videos() -> object:
-        return video_map(truth.tubes, tubes, protocol)
-
-    def errors() -> object:
-        return frame_errors(truth.boxes(), boxes, protocol)
-
-    def errors_of_tubes() -> object:
-        return tube_errors(truth.tubes, tubes, protocol)
-
-    print(f"  frame-mAP {[round(each.mean, 4) for each in frames().values()]}")
-    result = videos()
-    print(f"  video-mAP { {key: round(value, 4) for key, value in result.mean.items()} }")
-    print(f"  v-MABO {result.coverage.class_agnostic:.4f}, {result.coverage.class_aware:.4f}")
-    return {
-        "frame-mAP, 3 thresholds": frames,
-        "video-mAP and coverage": videos,
-        "errors of frames": errors,
-        "errors of tubes": errors_of_tubes,
-    }
+            print(f"  1/{PEER_SECONDS / total:.0f} of MOC's stated {PEER_SECONDS} s")
+        rows.append({**row, "scale": scale, "seconds": total, "processor": processor})
+    print(growth_table(rows))
 
 
 if __name__ == "__main__":

@@ -37,7 +37,8 @@ def assert_told(outcome, code, *words):
     assert outcome.code == code, outcome.err
     assert "Traceback" not in outcome.err
     for word in words:
-        assert word in outcome.err, outcome.err
+        # `stad data check` reports on stdout; every other command complains on stderr.
+        assert word in outcome.err + outcome.out, outcome
 
 
 # --- videos ------------------------------------------------------------------------------------

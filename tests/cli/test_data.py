@@ -51,10 +51,62 @@ def test_videos_can_be_made_as_long_and_large_as_wanted(stad, tmp_path):
 
 def test_a_sound_dataset_passes_the_check(stad, tiny_ava):
     outcome = stad("data", "check", tiny_ava, "--dataset", "ava", "--decode", "everything")
-    assert outcome.code == 0, outcome.err
-    assert "0 errors" in outcome.out
+    assert outcome.code == 0, outcome.out
+    first, second, *_, last = outcome.out.splitlines()
+    assert first.split()[:4] == ["part", "videos", "absent", "frames"]
+    assert second.split()[:3] == ["train", "2", "0"]
     assert "walk_left" in outcome.out
-    assert "train: 2 videos" in outcome.out
+    assert last.startswith("0 errors")
+
+
+def test_the_check_tells_absent_from_damaged_and_ends_with_two_on_errors(stad, tiny_ava):
+    check = ["data", "check", tiny_ava, "--dataset", "ava", "--decode", "ends"]
+    gone, *_, broken = sorted((tiny_ava / "videos").iterdir())
+    gone.unlink()
+    outcome = stad(*check)
+    assert outcome.code == 2
+    assert "error: 1 annotated videos have no file [absent-video]" in outcome.out
+    assert "to mend: put the files there" in outcome.out
+    outcome = stad(*check, "--missing", "skip")
+    assert outcome.code == 0, outcome.out
+    assert "warning: 1 annotated videos have no file" in outcome.out
+    broken.write_bytes(broken.read_bytes()[:300])
+    outcome = stad(*check, "--missing", "skip")
+    assert outcome.code == 2
+    assert "error: 1 video files cannot be read to their end [damaged-video]" in outcome.out
+    assert broken.stem in outcome.out
+
+
+def test_the_check_as_json(stad, tiny_ava):
+    (tiny_ava / "videos" / "stray.mp4").write_bytes(b"")
+    outcome = stad("data", "check", tiny_ava, "--dataset", "ava", "--json")
+    content = json.loads(outcome.out)
+    assert (outcome.code, content["errors"]) == (0, 0)
+    assert [part["videos"] for part in content["parts"]] == [2, 2]
+    assert {row["name"] for row in content["classes"]} > {"walk_left"}
+    stray = next(p for p in content["problems"] if p["kind"] == "file-without-annotation")
+    assert set(stray) == {"kind", "severity", "count", "message", "examples", "remedy"}
+    assert stray["examples"][0]["path"].endswith("stray.mp4")
+
+
+def test_what_cannot_be_read_is_a_problem_too(stad, tiny_ava):
+    (tiny_ava / "annotations" / "train.csv").write_text("a,1,2\n")
+    outcome = stad("data", "check", tiny_ava, "--dataset", "ava")
+    assert outcome.code == 2
+    assert "train.csv, row 1" in outcome.out
+    assert outcome.out.rstrip().endswith("1 errors, 0 warnings")
+    content = json.loads(stad("data", "check", tiny_ava, "--dataset", "ava", "--json").out)
+    assert (content["dataset"], content["problems"][0]["kind"]) == (None, "unreadable")
+
+
+def test_a_csv_is_checked_with_a_label_map(stad, tmp_path):
+    rows, labels = tmp_path / "rows.csv", tmp_path / "labels.txt"
+    rows.write_text("v,0902,0.1,0.2,0.5,0.9,3,0\n" * 2)
+    labels.write_text("3: walk\n")
+    outcome = stad("data", "check", rows, "--dataset", "ava", "--labels", labels)
+    assert outcome.code == 2
+    assert "1 rows of annotation files stand there twice" in outcome.out
+    assert "1 annotated videos have no file" in outcome.out
 
 
 def test_the_check_finds_a_test_video_among_the_training_videos(stad, tiny_ava):
@@ -64,7 +116,7 @@ def test_the_check_finds_a_test_video_among_the_training_videos(stad, tiny_ava):
     video.write_bytes(other.read_bytes())
     outcome = stad("data", "check", tiny_ava, "--dataset", "ava", "--json")
     assert outcome.code == 2
-    errors = [one for one in json.loads(outcome.out) if one["severity"] == "error"]
+    errors = [one for one in json.loads(outcome.out)["problems"] if one["severity"] == "error"]
     assert any(video.stem in str(error) and other.stem in str(error) for error in errors)
 
 

@@ -99,14 +99,37 @@ def test_absent_videos_are_refused_or_skipped(stad, tiny_ava, tmp_path):
     out.write_text(json.dumps(content))
     outcome = stad("data", "check", out, "--dataset", "json", "--decode", "nothing")
     assert outcome.code == 2
-    assert "1 of 4 annotated videos have no file" in outcome.err
-    assert "--missing skip" in outcome.err
+    assert "error: 1 annotated videos have no file" in outcome.out
+    assert gone in outcome.out
+    assert "--missing skip" in outcome.out
     skipping = ["data", "check", out, "--dataset", "json", "--missing", "skip"]
     outcome = stad(*skipping, "--decode", "nothing")
-    assert "annotated videos have no file" not in outcome.err
-    assert gone not in outcome.err
+    assert outcome.code == 0
+    assert "warning: 1 annotated videos have no file" in outcome.out
     sheet = tmp_path / "sheet.png"
     show = ["data", "show", out, "--dataset", "json", "--out", sheet, "--count", 2]
     assert stad(*show).code == 2
     assert stad(*show, "--missing", "skip").code == 0
     assert sheet.exists()
+
+
+def test_corners_of_acts_pickle_are_named_for_reading_or_for_writing(stad, tmp_path):
+    rows, labels = tmp_path / "rows.csv", tmp_path / "labels.txt"
+    rows.write_text("v,0000,0.1,0.2,0.5,0.9,0,0\n")
+    labels.write_text("0: walk\n")
+    pickled, boxes = tmp_path / "a.pkl", tmp_path / "boxes.csv"
+    written = stad("data", "convert", "--from", "ava", "--root", rows, "--labels", labels,
+                   "--size", "100x50", "--time", "frame", "--corners", "one-based",
+                   "--to", "act", pickled)  # fmt: skip
+    assert written.code == 0, written.err
+    found = {}
+    for corners in ("half-open", "inclusive", "one-based"):
+        outcome = stad("data", "convert", "--from", "act", "--root", pickled,
+                       "--corners", corners, "--to", "boxes", boxes)  # fmt: skip
+        assert outcome.code == 0, outcome.err
+        found[corners] = boxes.read_text().splitlines()[1]
+    assert found == {
+        "half-open": "v,0,walk,0,11,11,50,45",
+        "inclusive": "v,0,walk,0,11,11,51,46",
+        "one-based": "v,0,walk,0,10,10,50,45",
+    }

@@ -47,6 +47,23 @@ def put_video(small_videos) -> Callable[..., Path]:
 
 
 @pytest.fixture
+def put_images() -> Callable[[Path, list[int]], Path]:
+    """Write a folder of JPEG files with these numbers; every image is of another grey."""
+
+    def put(folder: Path, numbers: list[int]) -> Path:
+        from stad_data.video_image_files import JpegEncoder
+
+        folder.mkdir(parents=True)
+        for at, number in enumerate(numbers):
+            image = np.full((SIZE[1], SIZE[0], 3), 40 * (at + 1), np.uint8)
+            data = JpegEncoder(SIZE, quality=2).encode(image)
+            (folder / f"{number:05d}.jpg").write_bytes(data)
+        return folder
+
+    return put
+
+
+@pytest.fixture
 def jhmdb_root(tmp_path: Path, put_video) -> Path:
     """Two classes, three videos: jump/a and jump/b (training), wave/c (test)."""
     root = tmp_path / "jhmdb"

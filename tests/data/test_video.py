@@ -581,8 +581,20 @@ def test_successive_windows_decode_each_frame_about_once(sixty: Path, monkeypatc
         for centre in range(8, 52):
             window = list(range(centre - 8, centre + 8, 2))
             assert numbers_of(reader.read(window)) == window
-    # The first window leaves out what it does not need; the second one asks for just that.
-    assert len(seen) <= 62 + 16
+    # The first window keeps nothing, the second one leaves out what it does not need, and the third
+    # asks for just that.
+    assert len(seen) <= 62 + 2 * 16
+
+
+def test_reads_far_apart_keep_no_pictures(tmp_path: Path):
+    path = encode(tmp_path / "long.mp4", 400, gop=20, options={"preset": "ultrafast"})
+    with VideoReader(path) as reader:
+        for first in (0, 390, 60, 300):
+            expected = list(range(first, first + 8, 2))
+            assert numbers_of(reader.read(expected)) == [number % 256 for number in expected]
+            assert len(reader._frames._kept) <= 1
+        assert numbers_of(reader.read([305, 299])) == [305 % 256, 299 % 256]
+        assert len(reader._frames._kept) > 1
 
 
 def test_what_is_not_asked_for_is_left_out_where_nothing_needs_it(tmp_path: Path, monkeypatch):
@@ -706,6 +718,8 @@ def test_a_long_stream_keeps_few_pictures(tmp_path: Path):
     )  # fmt: skip
     with VideoReader(path) as reader:
         reader.read([150])
+        assert len(reader._frames._kept) == 1
+        reader.read([149])
         assert len(reader._frames._kept) == 128
         before = resident_bytes()
         grown = [resident_bytes() - before for _ in reader]

@@ -304,18 +304,32 @@ def damage_everywhere(path: Path, folder: Path, count: int) -> set[str]:
     return seen | {check_damaged(target, one, expected, cut=False) for one in flipped(data, places)}
 
 
-def real_small_videos(real_data: Path) -> list[Path]:
-    """Clips of at most 400 kB, of each kind."""
-    folders = ("jhmdb/original/*/*.avi", "videos/*.mp4", "videos/*.avi", "videos/*.mkv")
-    paths = [path for folder in folders for path in sorted(real_data.glob(folder))]
-    paths += sorted(real_data.glob("jhmdb/videos/*/*.mp4"))[::150]
-    return [path for path in paths if path.stat().st_size < 400_000]
+# One or the first of each place: a clip's name says nothing more.
+REAL_VIDEOS = (
+    "videos/demo.mp4",
+    "videos/demo_skeleton.mp4",
+    "videos/flipping_a_pancake.mkv",
+    "videos/lab_phone.avi",
+    "videos/makeup.avi",
+    "videos/pool_legs.mp4",
+    "videos/pool_nobody.mp4",
+    "videos/test_video_structuralize.mp4",
+    "ucf24/videos/v_Basketball_g01_c02.mp4",
+    "ucf24/videos/v_CliffDiving_g03_c01.mp4",
+    "ucf24/videos/v_IceDancing_g02_c05.mp4",
+    "ucf24/videos/v_SalsaSpin_g03_c01.mp4",
+    *(f"jhmdb/original/{name}/*.avi" for name in ("catch", "kick_ball", "pour", "swing_baseball")),
+    *(f"jhmdb/videos/{name}/*.mp4" for name in ("brush_hair", "golf", "run", "wave")),
+)
 
 
-def test_real_files_damaged_at_some_places(real_data: Path, tmp_path: Path):
-    paths = real_small_videos(real_data)
-    for path in (paths[0], paths[-1]):
-        assert "refused" in damage_everywhere(path, tmp_path, 6)
+def real_video(real_data: Path, place: str) -> Path:
+    return min(real_data.glob(place))
+
+
+@pytest.mark.parametrize("place", [REAL_VIDEOS[4], REAL_VIDEOS[-5], REAL_VIDEOS[-1]])
+def test_real_files_damaged_at_some_places(real_data: Path, tmp_path: Path, place: str):
+    assert "refused" in damage_everywhere(real_video(real_data, place), tmp_path, 6)
 
 
 def test_a_stream_shows_nothing_that_leans_on_damage(real_data: Path, tmp_path: Path):
@@ -329,7 +343,9 @@ def test_a_stream_shows_nothing_that_leans_on_damage(real_data: Path, tmp_path: 
         check_damaged(path, *flipped(data, [place]), expected, cut=False)
 
 
-@pytest.mark.slow
-def test_real_files_damaged_at_two_hundred_places(real_data: Path, tmp_path: Path):
-    for path in real_small_videos(real_data):
-        assert {"refused", "partly"} <= damage_everywhere(path, tmp_path, 100)
+@pytest.mark.soak
+@pytest.mark.parametrize("place", REAL_VIDEOS)
+def test_real_files_damaged_at_two_hundred_places(real_data: Path, tmp_path: Path, place: str):
+    """Cut off at 100 places, and a byte changed at 100."""
+    seen = damage_everywhere(real_video(real_data, place), tmp_path, 100)
+    assert {"refused", "partly"} <= seen

@@ -155,3 +155,54 @@ def test_numbers_may_begin_anywhere(tmp_path: Path):
         (tmp_path / name).touch()
     names = [file.name for file in numbered_images(tmp_path)]
     assert names == ["img_0998.JPG", "img_0999.jpeg", "img_1000.jpg"]
+
+
+def names(folder: Path, numbers: list[int]) -> Path:
+    for number in numbers:
+        (folder / f"{number:05d}.jpg").touch()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("numbers", "refuse", "step"),
+    [
+        ([3, 4, 5], True, True),
+        ([0, 5, 10, 15], "no image numbered 1, though 00015.jpg", True),
+        ([7, 9, 11], "no image numbered 8", True),
+        ([0, 5, 10, 20], "no image numbered 1", "no image numbered 15, though 00020.jpg, in steps"),
+        ([0, 5, 6], "no image numbered 1", "no image numbered 1, though 00006.jpg"),
+        # Two images tell no step from a gap.
+        ([0, 5], "no image numbered 1", "no image numbered 1"),
+        ([8], True, True),
+    ],
+)
+def test_which_numbers_may_be_missing(numbers, refuse, step, tmp_path: Path):
+    names(tmp_path, numbers)
+    for gaps, outcome in (("refuse", refuse), ("step", step), ("close", True)):
+        if outcome is True:
+            found = numbered_images(tmp_path, gaps=gaps)
+            assert [int(file.stem) for file in found] == numbers
+        else:
+            with pytest.raises(InputError, match=f'{outcome}.*gaps="close"'):
+                numbered_images(tmp_path, gaps=gaps)
+    with pytest.raises(ValueError, match="gaps: expected one of refuse, step, close"):
+        numbered_images(tmp_path, gaps="any")
+
+
+def test_frames_are_counted_by_the_images(tmp_path: Path):
+    for at, number in enumerate((0, 5, 10, 30)):
+        write(tmp_path / f"{number:05d}.png", image(at))
+    with pytest.raises(InputError, match="no image numbered 15"):
+        VideoReader(tmp_path)
+    with VideoReader(tmp_path, gaps="close", fps=6) as reader:
+        assert reader.num_frames == 4
+        assert reader.times.tolist() == pytest.approx([0, 1 / 6, 2 / 6, 3 / 6])
+        copy = pickle.loads(pickle.dumps(reader))
+        for each in (reader, copy):
+            np.testing.assert_array_equal(each.read([3, 1]), [image(3), image(1)])
+        copy.close()
+    (tmp_path / "00030.png").unlink()
+    with VideoReader(tmp_path) as reader:
+        assert reader.num_frames == 3
+    with pytest.raises(InputError, match="no image numbered 1"):
+        VideoReader(tmp_path, gaps="refuse")

@@ -10,6 +10,7 @@ from stad_eval import (
     read_act_truth,
     read_act_tubes,
     read_multisports_tubes,
+    read_tube_truth,
     write_act_truth,
     write_act_tubes,
     write_multisports_tubes,
@@ -58,16 +59,32 @@ def test_ground_truth(saved):
     assert truth.sizes == {"a": (320, 240), "b": (320, 240)}
     assert read_act_truth(saved(TRUTH)).tubes.videos == ("a",)
     assert len(read_act_truth(saved(TRUTH), part="train").tubes) == 0
-    last = read_act_truth(saved(TRUTH), convention="inclusive").tubes.box[0]
-    assert last.tolist() == [10, 20, 51, 91]
 
 
-@pytest.mark.parametrize("convention", ["half-open", "inclusive"])
-def test_what_is_written_reads_the_same(saved, tmp_path, convention):
-    truth = read_act_truth(saved(TRUTH), split=2, convention=convention)
+@pytest.mark.parametrize(
+    ("corners", "box"),
+    [
+        ("half-open", [10, 20, 50, 90]),
+        ("inclusive", [10, 20, 51, 91]),
+        ("one-based", [9, 19, 50, 90]),
+    ],
+)
+def test_corners_become_half_open_pixels_from_zero(saved, corners, box):
+    assert read_act_truth(saved(TRUTH), corners=corners).tubes.box[0].tolist() == box
+    assert read_tube_truth(saved(TRUTH), corners=corners).tubes.box[0].tolist() == box
+
+
+def test_unknown_corners_are_refused(saved):
+    with pytest.raises(InputError, match="half-open, inclusive, one-based, found zero-based"):
+        read_act_truth(saved(TRUTH), corners="zero-based")
+
+
+@pytest.mark.parametrize("corners", ["half-open", "inclusive", "one-based"])
+def test_what_is_written_reads_the_same(saved, tmp_path, corners):
+    truth = read_act_truth(saved(TRUTH), split=2, corners=corners)
     path = tmp_path / "again.pkl"
-    write_act_truth(path, truth, convention=convention)
-    again = read_act_truth(path, convention=convention)
+    write_act_truth(path, truth, corners=corners)
+    again = read_act_truth(path, corners=corners)
     same(again.tubes, truth.tubes)
     assert (again.frame_counts, again.sizes) == (truth.frame_counts, truth.sizes)
     content = pickle.loads(path.read_bytes())

@@ -53,6 +53,18 @@ def test_every_way_reads_the_same(tmp_path, way, count, end):
     assert (row, empty) == (list(range(1, count + 1)), [])
 
 
+@pytest.mark.parametrize("blank", ["\x0b", "\x0c", "\x1c", "\x1e", "\x1f", "\x85", "\u2003", "\0"])
+@pytest.mark.parametrize("at", range(1, 8))
+def test_odd_blanks_are_no_part_of_a_number(tmp_path, way, blank, at):
+    """A digit that was overwritten must not leave another number."""
+    fields = ["a", "0902", "0.1", "0.2", "0.3", "0.4", "12", "7"]
+    fields[at] = blank + fields[at][1:]
+    path = tmp_path / "rows.csv"
+    path.write_text(",".join(fields), encoding="utf-8")
+    with pytest.raises(InputError):
+        read_ava_rows(path)
+
+
 def test_rows_of_every_width_in_one_file(tmp_path, way):
     path = tmp_path / "rows.csv"
     path.write_text("c,0910\na,1,0,0,1,1,5\n\nb,2,0,0,1,1,6,0.5\na,3")

@@ -19,6 +19,7 @@ from stad_eval import (
     read_ava_frames,
     read_multisports_tubes,
     read_tubes_json,
+    write_act_truth,
     write_act_tubes,
     write_ava_csv,
     write_tubes_json,
@@ -190,6 +191,17 @@ def test_tubelets_are_linked_as_moc_links_them(run, tubes, golden, tmp_path):
     assert linked["errors"]["frames"] is None
 
 
+def test_boxes_are_linked_as_mmaction2_links_them(run, tubes, golden):
+    path = golden / "eval" / "tubes" / "mmaction2_multisports.json"
+    expected = json.loads(path.read_text())["jhmdb_tiny"]
+    arguments = [*tubes("jhmdb_tiny", found=False), "--protocol", "multisports+mmaction2"]
+    content = json.loads(run("tubes", *arguments, "--json", "-").out)
+    assert content["frame_mAP"]["0.5"] == pytest.approx(expected["frameAP@0.5"] / 100, abs=1e-11)
+    for key in ("0.2", "0.5"):
+        value = expected[f"videoAP@{key} own linking"] / 100
+        assert content["video_mAP"][key] == pytest.approx(value, abs=1e-11)
+
+
 @pytest.mark.parametrize("ending", ["json", "npz", "pkl"])
 def test_boxes_are_linked_and_written(run, tubes, tmp_path, ending):
     path = tmp_path / f"tubes.{ending}"
@@ -265,6 +277,25 @@ def test_classes_that_a_protocol_has_never_heard_of_are_scored_and_said(run, tub
         assert a[key] == b[key]
 
 
+def test_other_commands_score_such_classes_too(run, tubes, golden, tmp_path):
+    said, truth = "knows none of the classes", tubes(frames=False, found=False)
+    found = golden / "eval" / "tubes" / "ucf24_tiny" / "native" / "video_detections.pkl"
+    pair = [found, found, *truth, "--metric", "video", "--samples", 5, "--json", "-"]
+    numbers = []
+    for protocol in ("dense", "ucf24"):
+        out = run("compare", *pair, "--protocol", protocol)
+        assert out.err.count(said) == (protocol == "ucf24")
+        numbers.append(json.loads(out.out)["A"])
+        text = run("explain", protocol, f"{protocol}+moc", *tubes(frames=False)).out
+        assert "57.78" in text.splitlines()[0]
+    assert numbers[0] == numbers[1]
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
+    path = tmp_path / "page.html"
+    assert said in run("report", *tubes(), "--protocol", "ucf24", "--output", path).err
+    assert "57.78" in path.read_text()
+
+
 def test_frames_only_protocols(run, tubes, golden):
     out = run("tubes", *tubes(), "--protocol", "ucf24+realtime", "--json", "-").out
     content = json.loads(out)
@@ -284,6 +315,21 @@ def test_detections_of_our_own_json(run, tubes, golden, tmp_path):
     files = ["--groundtruth", native / "UCF101v2-GT.pkl", "--frame-detections", path]
     out = run("tubes", *files, "--protocol", "dense", "--json", "-").out
     assert json.loads(out)["frame_mAP"] == {"0.2": 1.0, "0.5": 1.0, "0.75": 1.0}
+
+
+def test_boxes_from_elsewhere_against_corners_that_count_from_one(run, golden, tmp_path):
+    native = golden / "eval" / "tubes" / "ucf24_tiny" / "native"
+    truth = read_act_truth(native / "UCF101v2-GT.pkl")
+    write_act_truth(tmp_path / "truth.pkl", truth, corners="one-based")
+    write_tubes_json(tmp_path / "same.json", truth)
+    arguments = ["tubes", "--groundtruth", tmp_path / "truth.pkl", "--tube-detections",
+                 tmp_path / "same.json", "--protocol", "dense", "--json", "-"]  # fmt: skip
+    found = {
+        corners: json.loads(run(*arguments, "--corners", corners).out)["v_mabo"]["class_aware"]
+        for corners in ("half-open", "one-based")
+    }
+    assert json.loads(run(*arguments).out)["v_mabo"]["class_aware"] == found["half-open"] < 1
+    assert found["one-based"] == 1
 
 
 def test_the_table_of_tubes(run, tubes):
@@ -337,6 +383,24 @@ def test_explain_tubes(run, tubes):
     frames = tubes(found=False)
     scored = json.loads(run("explain", "dense", "dense+moc", *frames, "--json", "-").out)
     assert {each["option"] for each in scored["options"]} >= {"convention", "average"}
+
+
+def test_explain_masks(run, golden):
+    names = ("davis2017-unsupervised", "davis2017")
+    plain = json.loads(run("explain", *names, "--json", "-").out)
+    assert plain["mAP"] == [None, None]
+    options = [each["option"] for each in plain["options"]]
+    assert options == ["pairing", "frames", "void", "most_found"]
+    folder = golden / "eval" / "davis_tiny"
+    files = ["--groundtruth", folder / "Annotations", "--detections", folder / "res"]
+    scored = json.loads(run("explain", *names, *files, "--json", "-").out)
+    assert [each["option"] for each in scored["options"]] == options
+    for name, value in zip(names, scored["mAP"], strict=True):
+        masks = ["--groundtruth", folder / "Annotations", "--results", folder / "res"]
+        alone = json.loads(run("masks", *masks, "--protocol", name, "--json", "-").out)
+        assert alone["J&F"] == value
+    assert "no ground truth" in run("explain", *names, *files[2:], code=2).err
+    assert "read different files" in run("explain", "davis2017", "ucf24", code=2).err
 
 
 def test_compare(run, ava, tubes, golden):

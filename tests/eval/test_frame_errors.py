@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from stad_eval import Boxes, InputError, frame_errors, frame_map, read_act_truth
 from stad_eval.error_breakdown import RULES, error_breakdown
 from stad_eval.error_gains import KINDS, _kinds
-from stad_eval.frame_errors import _judgement
-from stad_eval.frame_rows import NO_FRAMES, scored_rows
+from stad_eval.frame_errors import judgement_of
+from stad_eval.frame_matches import frame_matches
 from stad_eval.protocols import frame_protocol
 
 A, B, FAR = (0, 0, 10, 10), (20, 0, 30, 10), (80, 80, 90, 90)
@@ -198,8 +198,7 @@ def test_bad_options_are_refused(table):
 
 
 def test_kinds_of_tubes_are_not_for_frames(scene):
-    options = frame_protocol("dense")
-    judged = _judgement(scored_rows(*scene, options, NO_FRAMES), options, 0.5)
+    judged = judgement_of(frame_matches(*scene, "dense", surroundings=True), 0.5)
     with pytest.raises(InputError, match="of tubes"):
         error_breakdown(judged, RULES["multisports"])
 
@@ -247,6 +246,16 @@ def test_average_precision_and_the_parts_sum_to_one(true, found, protocol):
     assert wrong == result.gains.counts["false positives"]
 
 
+def test_one_box_of_two_actions_is_missed_alike_in_any_order():
+    true = [(1, 0, 1, (1, 2, 6, 7), 1), (1, 0, 2, (1, 2, 6, 7), 1), (0, 0, 0, (0, 0, 5, 5), 1)]
+    found = boxes([(1, 0, 0, (0, 2, 5, 7), 0)])
+    both = [
+        frame_errors(boxes(rows, truth=True), found, "dense").to_json()
+        for rows in (true, [true[1], true[0], true[2]])
+    ]
+    assert both[0] == both[1]
+
+
 @settings(deadline=None, max_examples=25)
 @given(true_rows, found_rows, st.randoms())
 def test_the_order_of_rows_does_not_matter(true, found, random):
@@ -264,8 +273,8 @@ def test_gains_are_those_of_the_mended_table(true, found):
     gains = frame_errors(truth, found, "dense").gains
     if not true:
         return
-    options = frame_protocol("dense")
-    kind = _kinds(_judgement(scored_rows(truth, found, options, NO_FRAMES), options, 0.5), 0.1)
+    matches = frame_matches(truth, found, "dense", surroundings=True)
+    kind = _kinds(judgement_of(matches, 0.5), 0.1)[np.argsort(matches.rows)]
     for name in ("duplicate", "both", "background"):
         left = found.select(kind != KINDS.index(name))
         mended = frame_map(truth, left, "dense").mean

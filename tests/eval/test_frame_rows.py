@@ -32,12 +32,12 @@ def test_rows(saved, tmp_path, name):
     assert found.label.tolist() == [0, 1]
     assert found.score.tolist() == [0.5, 0.25]
     assert found.box[1].tolist() == [1, 2, 3.5, 4]
-    last = read_frame_rows(saved(rows, name), **NAMES, convention="inclusive")
+    last = read_frame_rows(saved(rows, name), **NAMES, corners="inclusive")
     assert last.box[1].tolist() == [1, 2, 4.5, 5]
     path = tmp_path / f"again.{name[-3:]}"
-    for table, convention in ((found, "half-open"), (last, "inclusive")):
-        write_frame_rows(path, table, convention=convention)
-        again = read_frame_rows(path, **NAMES, convention=convention)
+    for table, corners in ((found, "half-open"), (last, "inclusive")):
+        write_frame_rows(path, table, corners=corners)
+        again = read_frame_rows(path, **NAMES, corners=corners)
         for column in ("video", "frame", "label", "score", "box"):
             np.testing.assert_array_equal(getattr(again, column), getattr(table, column))
 

@@ -39,6 +39,8 @@ def test_corners_do_not_overflow_the_integers_of_the_file(saved):
     path = saved({"a": RECORD})
     assert read_pyannot(path).tubes.box[0].tolist() == [96, 97, 295, 222]
     assert read_pyannot(path, corners="pixels").tubes.box[0].tolist() == [96, 97, 297, 224]
+    as_pixels = read_tube_truth(path, corners="one-based")
+    assert as_pixels.tubes.box[0].tolist() == [96, 97, 297, 224]
 
 
 @pytest.mark.parametrize(

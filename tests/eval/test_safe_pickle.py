@@ -339,6 +339,25 @@ def test_mutated_files_read_or_are_refused(changes):
         safe_pickle.loads(bytes(data))
 
 
+@pytest.mark.parametrize("code", [0x110000, 0xAC0042, 0xFFFFFFFF, 0xD800, 0xDFFF])
+@pytest.mark.parametrize("value", [np.str_("x"), np.array(["x", "y"]), np.array(["x"], ">U1")])
+def test_strings_of_numpy_that_are_no_strings_are_refused(code, value):
+    order = "big" if value.dtype.byteorder == ">" else "little"
+    data = pickle.dumps(value, protocol=4)
+    character = ord("x").to_bytes(4, order)
+    assert data.count(character) == 1
+    assert np.array_equal(safe_pickle.loads(data), value)
+    with pytest.raises(InputError, match="no characters"):
+        safe_pickle.loads(data.replace(character, code.to_bytes(4, order)))
+
+
+def test_strings_with_half_a_character_are_refused():
+    data = b"\x80\x04X\x03\x00\x00\x00\xed\xa0\x80."
+    assert pickle.loads(data) == "\ud800"
+    with pytest.raises(InputError, match="not a readable pickle"):
+        safe_pickle.loads(data)
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         safe_pickle.load(tmp_path / "none.pkl")

@@ -143,12 +143,10 @@ def test_files_that_are_no_parts_are_refused(tmp_path, table, what):
     elif what == "text":
         path.write_text("a,b")
     else:
-        about = arrays["about"].tobytes()
+        about = str(arrays["about"])
         changes = {
             "columns": {"truths": None},
-            "version": {
-                "about": np.frombuffer(about.replace(b"partial-1", b"partial-9"), np.uint8)
-            },
+            "version": {"about": np.array(about.replace("partial-1", "partial-9"))},
             "shape": {"start": arrays["start"][1:]},
             "type": {"correct": arrays["correct"].astype(np.int64)},
             "nan": {"score": arrays["score"] * np.nan},

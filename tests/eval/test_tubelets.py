@@ -1,4 +1,5 @@
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -19,9 +20,14 @@ from stad_eval import (
     TubeletSmoother,
     empty_tubelets,
     frame_boxes,
+    frame_errors,
+    frame_maps,
     link_tubelet_rows,
     link_tubelets,
+    read_act_truth,
+    read_tubelets,
     tubelet_nms,
+    video_map,
 )
 
 FEW = TubeletLinking(min_length=1, suppression=None)
@@ -261,6 +267,57 @@ def test_moc_tubes_and_frames(golden, name):
         assert tube.score == pytest.approx(meta[2], abs=1e-6)
         assert tube.frames.tolist() == (boxes[:, 0] - 1).tolist()
         assert tube.boxes == pytest.approx(boxes[:, 1:5], abs=1e-4)
+
+
+def of_six_frames(rows, lengths):
+    """Tubelets of six frames from rows of seven: the first six, and of the last ones also those
+    that start a frame later, so that every frame that can start a tubelet does."""
+    last = rows[:, 1] == np.array(lengths)[rows[:, 0].astype(int)] - 6
+    late = rows[last]
+    late[:, 1] += 1
+    score = np.concatenate([rows[:, -1], late[:, -1]])
+    box = np.concatenate([rows[:, 3:27], late[:, 7:31]])
+    return np.column_stack([np.concatenate([rows[:, :3], late[:, :3]]), box, score])
+
+
+def write_act_tubelets(folder, rows, videos, lengths, classes):
+    """ACT's own files: what is scored on frames, and every tubelet with a score for each class."""
+    for at, video in enumerate(videos):
+        (folder / video).mkdir(parents=True)
+        for start in range(1, lengths[at] - 4):
+            here = rows[(rows[:, 0] == at) & (rows[:, 1] == start)]
+            framed = np.column_stack([here[:, 2], here[:, -1], here[:, 3:-1]])
+            scores = np.zeros((len(here), 1 + classes))
+            scores[np.arange(len(here)), 1 + here[:, 2].astype(int)] = here[:, -1]
+            linked = np.column_stack([here[:, 3:-1], scores])
+            content = (framed.astype(np.float32), linked.astype(np.float32))
+            (folder / video / f"{start:05d}.pkl").write_bytes(pickle.dumps(content, protocol=2))
+
+
+@pytest.mark.parametrize("name", ["ucf24_tiny", "jhmdb_tiny"])
+def test_act_numbers(golden, tmp_path, name):
+    truth = read_act_truth(next((golden / "eval" / "tubes" / name / "native").glob("*-GT.pkl")))
+    videos, classes = truth.tubes.videos, truth.tubes.classes
+    lengths = [truth.frame_counts[video] for video in videos]
+    rows = np.load(golden / "eval" / "tubelets" / name / "tubelets.npz")["rows"]
+    rows = of_six_frames(rows.astype(np.float64), lengths)
+    path = golden / "eval" / "tubes" / name / "expected_act.json"
+    expected = json.loads(path.read_text())["metrics"]
+    assert len(rows) == expected["n_tubelets"]
+    write_act_tubelets(tmp_path, rows, videos, lengths, len(classes))
+    files = read_tubelets(tmp_path, videos=videos, classes=classes, frame_counts=truth.frame_counts)
+    found = frame_boxes(files.framed, ACT_FRAME_NMS)
+    on_frames = frame_maps(truth.boxes(), found, "dense+act", ious=(0.5, 0.75))
+    tubes = link_tubelets(files.linked, ACT_LINKING)
+    on_tubes = video_map(truth.tubes, tubes, "dense+act", iou=(0.2, 0.5, 0.75)).mean
+    ours = {f"frameAP@{iou:g}": result.mean for iou, result in on_frames.items()}
+    ours |= {f"videoAP@{iou}": value for iou, value in on_tubes.items()}
+    if name == "jhmdb_tiny":  # ACT's script stops at this on untrimmed videos
+        parts = frame_errors(truth.boxes(), found, "dense+act").breakdown.mean
+        for ours_of, part in (("localisation", "Loc"), ("time", "Time"), ("missed", "Missed")):
+            ours[f"frameAP_error/{part}"] = parts[ours_of]
+    for key, value in ours.items():
+        assert 100 * value == pytest.approx(expected[key], abs=1e-4), key
 
 
 def by_box(rows):

@@ -146,7 +146,7 @@ def test_json_of_another_form_is_refused(tmp_path, content, message):
 def test_text_that_is_not_json_is_refused(tmp_path, text):
     path = tmp_path / "tubes.json"
     path.write_text(text)
-    with pytest.raises(InputError, match=r"not JSON|wrong keys"):
+    with pytest.raises(InputError, match=r"not JSON|stands twice"):
         read_tubes_json(path)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from stad_models import losses
-from stad_models.heads.fcos import Fcos, FcosOutput
+from stad_models.heads.fcos import Fcos, FcosOutput, original_fcos
 from stad_models.heads.fcos_targets import assign
 from stad_models.heads.localisation import Proposals, suppress, vote
 
@@ -179,6 +179,50 @@ def test_losses_without_boxes_are_finite(distance):
     assert 0 < found["actor_class"].item() < 1
     sum(found.values()).backward()
     assert all(weight.grad is not None for weight in head.parameters())
+
+
+def test_the_original_takes_every_location_inside_a_box():
+    ranges = ((0, math.inf),)
+    box = torch.tensor([[0.0, 0.0, 64.0, 32.0]])
+    counts = {}
+    for name, head in (
+        ("improved", Fcos(8, strides=(8,), ranges=ranges, depth=1)),
+        ("original", original_fcos(8, strides=(8,), ranges=ranges, depth=1)),
+    ):
+        output = head([torch.zeros(1, 8, 8, 8)], (64, 64))
+        output.centerness_NL.zero_()
+        found = head.losses(output, [box])
+        # All logits are 0: the loss per positive location is ln 2 whatever its centerness.
+        assert found["actor_centerness"].item() == pytest.approx(math.log(2))
+        actor_loss = found["actor_class"].item()
+        counts[name] = actor_loss
+    # One sure mistake per positive location, divided by their number, is the same for both; what
+    # differs is the background, 64 - 9 or 64 - 32 locations for 9 or 32 positive ones.
+    yes = 0.25 * 0.99**2 * -math.log(0.01)
+    no = 0.75 * 0.01**2 * -math.log(0.99)
+    assert counts["improved"] == pytest.approx(yes + no * (64 - 8) / 8, rel=1e-4)
+    assert counts["original"] == pytest.approx(yes + no * (64 - 32) / 32, rel=1e-4)
+
+
+def test_the_original_counts_pixels_and_learns_by_iou():
+    head = original_fcos(8, strides=(8,), ranges=((0, math.inf),), depth=1)
+    box = torch.tensor([[8.0, 8.0, 24.0, 24.0]])
+    output = head([torch.zeros(1, 8, 4, 4)], (32, 32))
+    # Raw outputs of 0 are distances of one pixel, an eighth of a stride.
+    torch.testing.assert_close(output.distances_NL4, torch.full((1, 16, 4), 1 / 8))
+    # Four locations lie inside, 4 or 12 pixels from the sides; theirs is a box of 2 x 2 pixels.
+    found = head.losses(output, [box])["actor_box"].item()
+    assert found == pytest.approx(math.log(16 * 16 / 4), rel=1e-4)
+
+
+def test_the_originals_centerness_comes_from_the_tower_of_actors():
+    for head, tower, other in (
+        (original_fcos(8, strides=(8,), ranges=((0, 64),), depth=1), "actor_tower", "box_tower"),
+        (Fcos(8, strides=(8,), ranges=((0, 64),), depth=1), "box_tower", "actor_tower"),
+    ):
+        head([torch.randn(1, 8, 4, 4)], (32, 32)).centerness_NL.sum().backward()
+        assert all(weight.grad is not None for weight in getattr(head, tower).parameters())
+        assert all(weight.grad is None for weight in getattr(head, other).parameters())
 
 
 def test_wrong_settings_are_refused():

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stad_models.heads.fcos import boxes_from_distances
 from stad_models.heads.fcos_targets import assign
+from stad_models.heads.locations import boxes_from_distances
 
 STRIDES = (8, 16)
 RANGES = ((0.0, 32.0), (32.0, math.inf))

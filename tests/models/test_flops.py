@@ -39,6 +39,7 @@ DETECTORS = [
     (zoo.se_stad_slowfast_r50_8x8_res234, 256, 32, 127.02, 152.81),
     (zoo.se_stad_slowfast_r50_8x8, 320, 32, 163.89, 173.84),
     (zoo.se_stad_slowonly_r50_4x16, 256, 4, 49.12, 55.49),
+    (zoo.se_stad_slowfast_r101_8x8, 288, 32, 183.6, 192.7),  # the paper's row does not say the size
 ]
 
 
@@ -46,6 +47,31 @@ DETECTORS = [
 def test_detectors_agree_with_the_paper(builder, size, frames, one_pass, paper):
     assert giga(builder, size, frames, num_classes=80) == pytest.approx(one_pass, rel=0.01)
     assert giga(builder, size, frames, "paper", num_classes=80) == pytest.approx(paper, rel=0.005)
+
+
+@pytest.mark.parametrize(
+    ("builder", "arguments", "published"),
+    [
+        (zoo.mvit_v1_b, {"last_stride": 32}, 70.599),
+        (zoo.mvit_v2_s, {"last_stride": 32}, 64.224),
+        (zoo.swin3d_t, {}, 43.882),
+        (zoo.swin3d_s, {}, 82.841),
+        (zoo.swin3d_b, {}, 140.667),
+    ],
+)
+def test_transformers_agree_with_torchvisions_figures(builder, arguments, published):
+    assert giga(builder, 224, 16, **arguments) == pytest.approx(published, rel=1e-4)
+
+
+def test_a_transformer_by_hand():
+    # 8 times 14 x 14 tokens of 384: 12 blocks over space, 4 over time, patches, the finer map.
+    width, places, times = 384, 14 * 14, 8
+    tokens = places * times
+    linear = 12 * width * width
+    space = 12 * (tokens * linear + times * 2 * places**2 * width)
+    time = 4 * (tokens * linear + places * 2 * times**2 * width)
+    ends = tokens * width * 3 * 2 * 16 * 16 + places * width * (width // 2) * 4
+    assert giga(zoo.vivit_small, 224, 16) == (space + time + ends) / 1e9
 
 
 def test_parts_add_up_and_the_model_is_left_alone():

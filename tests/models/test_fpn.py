@@ -49,3 +49,5 @@ def test_fine_levels_see_coarse_maps_but_not_the_other_way():
 def test_a_pyramid_on_nothing_is_refused():
     with pytest.raises(ValueError, match="at least one keyframe map"):
         FeaturePyramid((), channels_in=CHANNELS, strides_in=STRIDES)
+    with pytest.raises(ValueError, match="at least one level per keyframe map is needed, found 1"):
+        FeaturePyramid(("res3", "res4"), channels_in=CHANNELS, strides_in=STRIDES, extra_levels=-1)

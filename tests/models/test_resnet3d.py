@@ -18,6 +18,37 @@ def test_slow_frames_of_the_public_configuration():
     assert slow_frames(32, 4) == [0, 4, 8, 13, 17, 22, 26, 31]
 
 
+def test_slow_frames_of_mmaction2_are_every_fourth():
+    assert slow_frames(32, 4, spread=False) == [0, 4, 8, 12, 16, 20, 24, 28]
+
+
+def test_plain_laterals_are_the_convolution_alone():
+    fusion = Fusion(2, ratio=2, kernel=5, alpha=4, norm=None)
+    assert [name for name, _ in fusion.named_parameters()] == ["conv.weight"]
+    fast = torch.randn(1, 2, 8, 3, 3)
+    with torch.no_grad():
+        assert torch.equal(fusion(fast), fusion.conv(fast))
+        assert bool((fusion(fast) < 0).any())
+    with torch.device("meta"):
+        plain, usual = zoo.slowfast_r50_8x8(laterals="plain"), zoo.slowfast_r50_8x8()
+    assert (plain.spread, usual.spread) == (False, True)
+    gone = usual.state_dict().keys() - plain.state_dict().keys()
+    assert len(gone) == 20
+    assert all(name.startswith("fusions.") and ".norm." in name for name in gone)
+    with pytest.raises(ValueError, match="'normalised' or 'plain', found 'none'"):
+        zoo.slowfast_r50_8x8(laterals="none")
+
+
+def test_resnet_101_has_temporal_convolutions_in_six_blocks_of_res4_or_in_all():
+    with torch.device("meta"):
+        ava, kinetics = zoo.slowfast_r101_8x8(), zoo.slowfast_r101_8x8(temporal_res4=23)
+    for model, count in ((ava, 6), (kinetics, 23)):
+        for pathway in (model.slow, model.fast):
+            kernels = [block.conv1.kernel_size[0] for block in pathway.res4.blocks]
+            assert kernels == [3] * count + [1] * (23 - count)
+    assert not any("nonlocals" in name for name in ava.state_dict())
+
+
 def test_a_length_that_alpha_does_not_divide_is_refused():
     with pytest.raises(ValueError, match="multiple of alpha = 4, found 30"):
         slow_frames(30, 4)

@@ -4,10 +4,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from stad_models import SeStad, SeStadOptions, Targets, freeze_batch_norm, zoo
-from stad_models.detectors.se_stad import training_rois
+from stad_models import SeStad, SeStadOptions, freeze_batch_norm, zoo
 from stad_models.heads.action import LinearAction
-from stad_models.heads.localisation import Proposals
 
 LOSSES = {"actor_class", "actor_box", "actor_centerness", "action"}
 # A fresh head scores every location at about 0.07; these options let such proposals through.
@@ -128,36 +126,6 @@ def test_detections_do_not_depend_on_the_rest_of_the_batch():
         (alone,) = detect(model, clip[None])
         torch.testing.assert_close(alone.boxes, expected.boxes, atol=1e-3, rtol=1e-4)
         torch.testing.assert_close(alone.scores, expected.scores, atol=1e-4, rtol=1e-4)
-
-
-def proposals(*rows) -> Proposals:
-    return Proposals(
-        clips=torch.tensor([row[0] for row in rows]),
-        boxes=torch.tensor([row[1] for row in rows], dtype=torch.float32),
-        scores=torch.linspace(0.9, 0.5, len(rows)),
-    )
-
-
-def test_proposals_take_the_labels_of_the_actor_they_overlap_most_or_are_ignored():
-    left, right = [0.0, 0, 10, 10], [6.0, 0, 16, 10]
-    targets = Targets(
-        boxes=(torch.tensor([left, right]), torch.zeros(0, 4), torch.tensor([left])),
-        labels=(torch.tensor([[1.0, 0], [0, 1]]), torch.zeros(0, 2), torch.tensor([[1.0, 1]])),
-    )
-    found = proposals(
-        (0, [1, 0, 11, 10]),  # IoU 9/11 with left, 5/15 with right
-        (0, [0, 0, 5, 10]),  # IoU exactly 0.5 with left
-        (0, [0, 0, 4, 10]),  # 0.4: ignored
-        (1, left),  # nobody is annotated in its clip
-        (2, right),  # overlaps its clip's actor by 4/16 only
-        (2, [0, 1, 10, 11]),
-    )
-    rois, labels = training_rois(found, targets, positive_iou=0.5, add_ground_truth=False)
-    assert rois.tolist() == [[0, 1, 0, 11, 10], [0, 0, 0, 5, 10], [2, 0, 1, 10, 11]]
-    assert labels.tolist() == [[1, 0], [1, 0], [1, 1]]
-    rois, labels = training_rois(found, targets, positive_iou=0.5, add_ground_truth=True)
-    assert rois[3:].tolist() == [[0, *left], [0, *right], [2, *left]]
-    assert labels[3:].tolist() == [[1, 0], [0, 1], [1, 1]]
 
 
 def test_losses_carry_their_weights(make_targets):

@@ -54,7 +54,7 @@ def test_no_other_threshold_is_better(count, seed, missed):
 def test_on_a_detectors_findings():
     box, other, far = [0.0, 0.0, 4.0, 4.0], [5.0, 5.0, 9.0, 9.0], [0.0, 6.0, 3.0, 9.0]
     proposals = [
-        # The actor, somebody near enough to be a second finding of it, and nobody.
+        # The actor, a second finding of it, and nobody.
         Proposals(
             boxes=torch.tensor([box, [0.0, 0.0, 4.0, 3.5], far]),
             scores=torch.tensor([[0.8, 0.1], [0.6, 0.1], [0.7, 0.2]]),
@@ -68,8 +68,11 @@ def test_on_a_detectors_findings():
         Keyframe(boxes=torch.tensor([other]), labels=torch.tensor([[1, 1]])),
     ]
     found = calibrate_thresholds(proposals, truth, size=(10.0, 10.0))
-    # Class 0 at 0.8, 0.7, 0.6, 0.5: 2/3, 1/2, 2/5, 4/6. Class 1, one missed: 2/3 at 0.3.
-    assert found.tolist() == pytest.approx([0.8, 0.3])
+    # Class 0, right, wrong, right, right: 1/2, 2/5, 4/6, 6/7. Class 1, one missed: 2/3 at 0.3.
+    assert found.tolist() == pytest.approx([0.5, 0.3])
+    # Nothing overlaps by so much but the equal boxes: 2/3, 1/2, 2/5, 4/6.
+    strict = calibrate_thresholds(proposals, truth, size=(10.0, 10.0), iou=0.95)
+    assert strict.tolist() == pytest.approx([0.8, 0.3])
 
 
 def test_nothing_to_go_by_gives_infinity():
@@ -92,3 +95,5 @@ def test_bad_input_is_named():
             class_thresholds(scores, labels, missed=missed)
     with pytest.raises(ValueError, match="1 clips but neighbours of 0"):
         calibrate_thresholds([Proposals.none(2)], [])
+    with pytest.raises(ValueError, match="iou must lie in"):
+        calibrate_thresholds([Proposals.none(2)], [], iou=0.0)

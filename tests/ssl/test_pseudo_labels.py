@@ -178,6 +178,18 @@ def test_threshold_gives_what_scores_enough_and_a_neighbour_does():
     assert exact.labels.tolist() == [[1, 0, 0, 0, 0]]
 
 
+def test_one_action_at_a_time_is_the_best_that_a_neighbour_does():
+    scores = ((0.6, 0.2, 0.9, 0.1, 0.7), (0.5, 0.5, 0.5, 0.5, 0.5), (0.1, 0.9, 0.9, 0.9, 0.1))
+    found = one(boxes=(BOX, BOX, BOX), scores=scores)
+    near = Neighbours(before=keyframe(labels=((1, 0, 0, 0, 1),)))
+    (pseudo,) = threshold_labels([found], [near], threshold=0.5, exclusive=True)
+    assert pseudo.proposal.tolist() == [0, 1]
+    assert pseudo.labels.tolist() == [[0, 0, 0, 0, 1], [1, 0, 0, 0, 0]]
+    (free,) = threshold_labels([found], [near], threshold=0.5, exclusive=True, restrict=False)
+    assert free.labels.argmax(dim=1).tolist() == [2, 0, 1]
+    assert (free.labels.sum(dim=1) == 1).all()
+
+
 def test_the_restriction_is_each_clips_own():
     near = [Neighbours(before=keyframe(((0, 0, 1, 0, 0),))), Neighbours(after=keyframe())]
     first, second = threshold_labels([one(), one()], near, threshold=0.5)

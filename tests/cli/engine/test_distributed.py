@@ -12,7 +12,7 @@ from stad_eval import InputError
 # Plain SGD without dropout: what is left between the two runs is the order of sums.
 EQUAL = (
     "optim.name=sgd", "optim.lr=0.02", "optim.steps=8", "optim.accumulate=2", "eval.every=0",
-    "model.freeze_batch_norm=true", "model.options.dropout=0.0", "run.log_every=1",
+    "model.batch_norm=frozen", "model.options.dropout=0.0", "run.log_every=1",
 )  # fmt: skip
 
 

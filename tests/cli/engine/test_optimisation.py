@@ -43,12 +43,13 @@ def batches(size: int):
             yield part, part.sum(dim=1, keepdim=True)
 
 
-def train(recipe, method, stream, *, start=0):
-    lines, evaluated, saved = [], [], []
+def train(recipe, method, stream, *, start=0, saved=None, stop=lambda: False):
+    lines, evaluated, saved = [], [], [] if saved is None else saved
     events = loop.Events(
         log=lambda step, entry: lines.append((step, entry)),
         evaluate=evaluated.append,
         save=saved.append,
+        stop=stop,
     )
     loop.run(
         recipe,
@@ -87,6 +88,20 @@ def test_events_come_when_the_recipe_says(recipe):
     assert entry["loss"]["total"] == pytest.approx(entry["loss"]["square"] + entry["loss"]["size"])
     assert entry["noted"] == 7.0
     assert lines[-1][1]["loss"]["total"] < lines[0][1]["loss"]["total"]
+
+
+def test_a_run_that_is_asked_to_stop_saves_itself_after_the_update(recipe):
+    for stop, steps in ((2, [2]), (3, [3]), (5, [3, 5])):  # checkpoints come every 3 steps
+        method, saved = Regression(), []
+        with pytest.raises(loop.Stopped) as stopped:
+            train(recipe("optim.steps=12"), method, batches(4), saved=saved,
+                  stop=lambda method=method, stop=stop: len(method.updates) == stop)  # fmt: skip
+        assert stopped.value.step == stop
+        assert saved == steps
+    method = Regression()
+    _, _, saved = train(recipe("optim.steps=12"), method, batches(4),
+                        stop=lambda: len(method.updates) == 12)  # fmt: skip
+    assert saved == [3, 6, 9, 12]  # the last step ends the run as it is
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(recipe):

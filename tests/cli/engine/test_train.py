@@ -22,6 +22,10 @@ from stad_models.structures import Detections, Targets
 ALONE = Processes(rank=0, ranks=1, local_ranks=1, device=torch.device("cpu"))
 
 
+def with_eval(recipe, **changes):
+    return recipe.model_copy(update={"eval": recipe.eval.model_copy(update=changes)})
+
+
 @pytest.fixture(scope="module")
 def outcome(dataset, recipe_text, tmp_path_factory):
     """One short training, looked at from several sides."""
@@ -61,9 +65,9 @@ def test_the_final_number_counts_every_annotated_frame(outcome, dataset):
         checkpoint.build_model(found.best).model,
         dataset_of(recipe, dataset),
         "test",
-        recipe,
+        with_eval(recipe, every_nth_frame=4),
         ALONE,
-        every_nth_frame=4,
+        thin=True,
     )
     assert sparse.clips == sparse.result.counts["frames"] == 4
     assert sparse.actor_result.counts["truths"] == 4
@@ -75,7 +79,8 @@ def test_a_part_of_the_frames_scores_alike_whether_cut_before_or_after(outcome, 
     found, recipe, _ = outcome
     whole = dataset_of(recipe, dataset)
     model = checkpoint.build_model(found.last).model
-    before = evaluate(model, whole, "test", recipe, ALONE, every_nth_frame=3)
+    recipe = with_eval(recipe, every_nth_frame=3)
+    before = evaluate(model, whole, "test", recipe, ALONE, thin=True)
     after = found.evaluation.on(keyframe_samples(whole.test, every=3))
     assert before.metrics() == pytest.approx(after.metrics(), nan_ok=True)
     assert len(before.found) == len(after.found)
@@ -131,7 +136,7 @@ def test_training_begins_with_weights_of_the_same_model_only(outcome, recipe, da
     found, _, _ = outcome
     begun = train(
         recipe("optim.steps=1", "optim.lr=1e-9", "optim.weight_decay=0", "optim.ema=0",
-               "eval.every=0", "model.freeze_batch_norm=true"),
+               "eval.every=0", "model.batch_norm=frozen"),
         data=dataset, out=tmp_path / "begun", weights=found.best, device="cpu",
     )  # fmt: skip
     before, after = checkpoint.load(found.best)["model"], checkpoint.load(begun.last)["model"]

@@ -1,7 +1,10 @@
 """What tests of readers share: equality of datasets, damaged copies of files."""
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import pytest
@@ -59,9 +62,30 @@ def _damaged(good: bytes, rng: np.random.Generator) -> bytes:
     return bytes(data)
 
 
+class TooLongError(AssertionError):
+    """A read that does not come back."""
+
+
+@contextmanager
+def _in_time(seconds: int) -> Generator[None]:
+    """Fails what takes longer; only in the main thread of a system that has signals."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise TooLongError(f"no end after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def _refusal(read: Callable[[], object]) -> InputError | None:
     try:
-        read()
+        with _in_time(60):
+            read()
     except InputError as error:
         return error
     return None
@@ -71,7 +95,8 @@ def _refusal(read: Callable[[], object]) -> InputError | None:
 def survives() -> Callable[..., int]:
     """Mutates a file many times: reading it gives a dataset or an InputError, and nothing else.
 
-    Returns how often it was refused. Every refusal must say what is wrong, in a file.
+    Returns how often it was refused. Every refusal must say what is wrong, in a file, and every
+    read must come to an end.
     """
 
     def check(path: Path, read: Callable[[], object], times: int = 300) -> int:

@@ -178,6 +178,9 @@ def test_what_is_lost_is_said(lossy, tmp_path):
     assert "1 boxes without an action" in act
     assert "1 tubes have gaps" in act
     assert "the frame rates of 1 videos" in act
+    assert "the numbers of the actors of 1 videos" in act
+    assert "the name of the dataset and its protocol (dense)" in act
+    assert "where the videos lie" in act
     ava = lost("ava")
     assert "1 boxes that lie outside the frame" in ava
     assert "1 boxes without an action" in ava
@@ -220,9 +223,17 @@ def test_every_form_leads_to_every_other(jhmdb_root, tmp_path, assert_same):
     assert_same(four, data, rates=False, atol=1e-9)
 
 
-def test_act_counts_as_its_own_files_do(jhmdb_root, tmp_path):
+@pytest.mark.parametrize("corners", ["half-open", "inclusive", "one-based"])
+def test_act_comes_back_whatever_its_corners_are(jhmdb_root, tmp_path, assert_same, corners):
     data = datasets.jhmdb.read(jhmdb_root)
-    convert(data, tmp_path / "a.pkl", to="act")
+    convert(data, tmp_path / "a.pkl", to="act", corners=corners)
+    back = datasets.act.read(tmp_path / "a.pkl", missing="keep", corners=corners)
+    assert_same(back, data, rates=False)
+
+
+def test_act_counts_as_the_published_file_does(jhmdb_root, tmp_path):
+    data = datasets.jhmdb.read(jhmdb_root)
+    convert(data, tmp_path / "a.pkl", to="act", corners="one-based")
     content = pickle.loads((tmp_path / "a.pkl").read_bytes())
     (tube,) = content["gttubes"]["wave/c"][1]
     assert (tube.dtype, tube.shape) == (np.float32, (12, 5))

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from stad_data.datasets import act, multisports
-from stad_eval import InputError
+from stad_eval import InputError, read_act_truth
 from stad_eval.class_lists import MULTISPORTS
+
+TUBES = "gttubes['sport/a']"
 
 
 def content() -> dict:
@@ -47,14 +49,28 @@ def test_tubes_become_actors(ground_truth, put_video):
     assert len(multisports.read(ground_truth, missing="skip").train) == 1
 
 
-def test_act_counts_pixels_from_one(ground_truth):
-    (video,) = act.read(ground_truth, missing="keep").train
-    assert video.tracks[0].boxes[0].tolist() == [9, 19, 30, 40]
+@pytest.mark.parametrize(
+    ("options", "box"),
+    [
+        ({}, [10, 20, 30, 40]),
+        ({"corners": "half-open"}, [10, 20, 30, 40]),
+        ({"corners": "inclusive"}, [10, 20, 31, 41]),
+        ({"corners": "one-based"}, [9, 19, 30, 40]),
+    ],
+)
+def test_act_says_what_corners_are_as_stad_eval_does(ground_truth, options, box):
+    (video,) = act.read(ground_truth, missing="keep", **options).train
+    assert video.tracks[0].boxes[0].tolist() == box
     assert video.tracks[0].frames.tolist() == [2, 3]
+    scored = read_act_truth(ground_truth, part="train", **options).tubes
+    for tube, track in zip(scored, video.tracks, strict=True):
+        np.testing.assert_array_equal(tube.boxes, track.boxes)
+        np.testing.assert_array_equal(tube.frames, track.frames)
+
+
+def test_act_takes_a_folder_and_refuses_other_corners(ground_truth):
     assert act.read(ground_truth.parent, missing="keep").name == "multisports_GT"
-    (video,) = act.read(ground_truth, missing="keep", corners="zero-based").train
-    assert video.tracks[0].boxes[0].tolist() == [10, 20, 31, 41]
-    with pytest.raises(InputError, match="one-based or zero-based"):
+    with pytest.raises(InputError, match="half-open, inclusive, one-based"):
         act.read(ground_truth, missing="keep", corners="two-based")
 
 
@@ -63,17 +79,19 @@ def test_act_counts_pixels_from_one(ground_truth):
     [
         (lambda c: c.pop("labels"), None),
         (lambda c: c["labels"].append("run"), "labels"),
-        (lambda c: c["train_videos"][0].append("sport/a"), "train_videos[0][1]"),
+        (lambda c: c["train_videos"][0].append("sport/a"), "train_videos[0]"),
         (lambda c: c["train_videos"][0].append("sport/b"), "test_videos[0]"),
         (lambda c: c["train_videos"][0].append("sport/c"), "gttubes"),
-        (lambda c: c["nframes"].update({"sport/a": 3}), "gttubes.sport/a.0[0]"),
-        (lambda c: c["nframes"].update({"sport/a": "3"}), "nframes.sport/a"),
-        (lambda c: c["resolution"].update({"sport/a": (48,)}), "resolution.sport/a"),
-        (lambda c: c["gttubes"]["sport/a"].update({2: []}), "gttubes.sport/a.2"),
-        (lambda c: c["gttubes"]["sport/a"].update({"0": []}), "gttubes.sport/a.0"),
-        (lambda c: c["gttubes"]["sport/a"].update({0: [np.ones((1, 4))]}), "gttubes.sport/a.0[0]"),
-        (lambda c: c["gttubes"]["sport/a"].update({0: [np.ones((1, 5))]}), "gttubes.sport/a.0[0]"),
-        (lambda c: c["gttubes"]["sport/a"].update({0: 7}), "gttubes.sport/a.0"),
+        (lambda c: c["nframes"].update({"sport/a": 3}), f"{TUBES}[0][0]"),
+        (lambda c: c["nframes"].update({"sport/a": "3"}), "nframes['sport/a']"),
+        (lambda c: c["nframes"].update({"sport/a": 0}), f"{TUBES}[0][0]"),
+        (lambda c: c["nframes"].update({"sport/b": 0}), "sport/b"),
+        (lambda c: c["resolution"].update({"sport/a": (48,)}), "resolution['sport/a']"),
+        (lambda c: c["gttubes"]["sport/a"].update({2: []}), f"{TUBES}[2]"),
+        (lambda c: c["gttubes"]["sport/a"].update({"0": []}), f"{TUBES}['0']"),
+        (lambda c: c["gttubes"]["sport/a"].update({0: [np.ones((1, 4))]}), f"{TUBES}[0][0]"),
+        (lambda c: c["gttubes"]["sport/a"].update({0: [np.ones((1, 5))]}), f"{TUBES}[0][0]"),
+        (lambda c: c["gttubes"]["sport/a"].update({0: 7}), f"{TUBES}[0]"),
     ],
 )
 def test_contradictions_are_named(ground_truth, change, place):
@@ -86,7 +104,7 @@ def test_contradictions_are_named(ground_truth, change, place):
 
 
 def test_splits_and_files_are_named(ground_truth, tmp_path):
-    with pytest.raises(InputError, match="no split 3"):
+    with pytest.raises(InputError, match="no such split: expected 1 to 2, found 3"):
         multisports.read(ground_truth, split=3, missing="keep")
     with pytest.raises(InputError, match="no ground-truth pickle"):
         multisports.read(tmp_path / "trainval" / "none")

@@ -83,7 +83,7 @@ def sheet(
 
 
 def _tile(annotation: VideoAnnotation, frame: int, classes: ActionClasses) -> NDArray[np.uint8]:
-    with VideoReader(annotation.path) as reader:
+    with VideoReader(annotation.path, gaps=annotation.gaps) as reader:
         image = Image.fromarray(reader.read([frame])[0])
     height = max(1, round(image.height * TILE / image.width))
     pixels = np.array(image.resize((TILE, height), Image.Resampling.BICUBIC))

@@ -9,26 +9,18 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, cast
+from typing import Annotated, Any, Literal, NoReturn, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from stad_cli import toml_text
+from stad_cli.dataset_names import DatasetName
+from stad_cli.method_section import MethodSection
+from stad_cli.recipe_section import Count, Positive, Section, Share, Size
 from stad_eval import InputError
 
 RECIPES = Path(__file__).parent / "recipes"
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
-Size = tuple[Positive, Positive]
-
-
-class Section(BaseModel):
-    """A table of a recipe: frozen, no unknown keys, finite numbers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelSection(Section):
@@ -36,25 +28,17 @@ class ModelSection(Section):
 
     Attributes:
         name: One of `stad_models.zoo` (`stad models list`).
-        freeze_batch_norm: Keep BatchNorm's running statistics as they are (its scale and shift
-            still learn). It is what makes several processes equal to one.
+        batch_norm: Whose statistics BatchNorm takes in training. "local": of each process's own
+            batch. "frozen": the running ones, which stay as they are (scale and shift still learn);
+            it makes several processes equal to one. "sync": of the batches of all processes, on
+            CUDA.
         options: Keyword arguments of the model's builder, and fields of its options
             (`SeStadOptions`: thresholds, loss weights, score rule).
     """
 
     name: str
-    freeze_batch_norm: bool = False
+    batch_norm: Literal["local", "frozen", "sync"] = "local"
     options: dict[str, Any] = Field(default_factory=dict)
-
-
-class MethodSection(Section):
-    """[method]: what one training step adds up.
-
-    Attributes:
-        name: "supervised".
-    """
-
-    name: Literal["supervised"] = "supervised"
 
 
 class DataSection(Section):
@@ -63,44 +47,42 @@ class DataSection(Section):
     Attributes:
         dataset: Layout of the folder given by --data.
         split: Which of the dataset's splits.
+        missing: What to do about annotated videos without a file: "refuse" the dataset, or "skip"
+            them, in training and evaluation. Damaged files are refused in any case.
         size: (width, height) that every frame is resized to. Either this or `short_side`.
         short_side: Length of the frame's shorter side, the form kept.
         cache: Decode every video once into memory, at `cache_size`: for sets of short videos.
         cache_size: (width, height) in the cache; `size` where it is not given.
         cache_gib: Most memory that the cache may take, in GiB.
         every_nth_frame: Train on every n-th annotated frame.
+        dense: Train on all frames, where a synthetic set keeps their truth beside its annotation.
         skip_empty: Leave annotated frames without actors out of training.
         balance: 0 draws samples as they are, 0.5 draws a class by the square root of its
             frequency, 1 draws all classes alike.
         videos: Use only these videos, in training and evaluation.
+        proposals: Pickles of proposals in AVA's form, for `model.options` train_inputs or
+            test_inputs "external"; one file, or a list of one per part.
     """
 
-    dataset: Literal[
-        "ava",
-        "ava-kinetics",
-        "jhmdb",
-        "ucf24",
-        "ucf-sports",
-        "multisports",
-        "youtube-vos",
-        "davis",
-        "cvat",
-        "label-studio",
-        "json",
-        "act",
-        "coco-video",
-        "synthetic",
-    ]
+    dataset: DatasetName
     split: Positive = 1
+    missing: Literal["refuse", "skip"] = "refuse"
     size: Size | None = None
     short_side: Positive | None = None
     cache: bool = False
     cache_size: Size | None = None
     cache_gib: Annotated[float, Field(gt=0)] = 4.0
     every_nth_frame: Positive = 1
+    dense: bool = False
     skip_empty: bool = True
     balance: Share = 0.0
     videos: tuple[str, ...] = ()
+    proposals: tuple[str, ...] = ()
+
+    @field_validator("proposals", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _one_size(self) -> "DataSection":
@@ -112,17 +94,31 @@ class DataSection(Section):
 
 
 class ClipSection(Section):
-    """[clip]: the frames that the model sees around a keyframe.
+    """[clip]: the frames that the model sees at once.
 
     Attributes:
+        form: "keyframe": the frames around one, with its actors. "tubelet": the same, with the
+            actors' boxes in the middle frames. "video": a whole video in `length` frames, with all
+            of its tubes. "map": frames around a keyframe, with the pixels of the actors in each.
         length: Number of frames.
-        stride: Frames of the video from one to the next.
+        stride: Frames of the video from one to the next. A whole video has its own.
+        tubelet: Form "tubelet": number of successive frames in the middle that have boxes.
         repeat_keyframe: Repeat the keyframe instead: what a single frame tells.
     """
 
+    form: Literal["keyframe", "tubelet", "video", "map"] = "keyframe"
     length: Positive
-    stride: Positive
+    stride: Positive = 1
+    tubelet: Positive | None = None
     repeat_keyframe: bool = False
+
+    @model_validator(mode="after")
+    def _tubelet(self) -> "ClipSection":
+        if (self.form == "tubelet") != (self.tubelet is not None):
+            raise ValueError('tubelet = frames goes with form = "tubelet", and only with it')
+        if self.tubelet is not None and self.tubelet > self.length:
+            raise ValueError(f"a tubelet of {self.tubelet} frames needs a clip of at least as many")
+        return self
 
 
 class AugmentSection(Section):
@@ -192,6 +188,7 @@ class OptimSection(Section):
         accumulate: Backward passes per update. A step sees batch x accumulate x processes clips.
         clip_grad: Largest norm of the gradient; 0 clips nothing.
         amp: Automatic mixed precision: none, bf16 (CPU, CUDA) or fp16 (CUDA).
+        tf32: On CUDA, multiply float32 numbers with the mantissa cut to ten bits.
         ema: Momentum of the averaged weights that are evaluated and kept as best; 0 keeps none.
     """
 
@@ -213,6 +210,7 @@ class OptimSection(Section):
     accumulate: Positive = 1
     clip_grad: Annotated[float, Field(ge=0)] = 0.0
     amp: Literal["none", "bf16", "fp16"] = "none"
+    tf32: bool = True
     ema: Share = 0.0
 
     @model_validator(mode="after")
@@ -230,15 +228,25 @@ class EvalSection(Section):
         every: Steps between evaluations during training; 0 evaluates only the end.
         every_nth_frame: During training, look at every n-th annotated frame only. The final
             number always counts all of them.
+        every_nth_video: During training, look at every n-th video only.
         batch: Clips per forward pass.
         iou: Overlap from which a box counts as found.
+        link: Form "keyframe", on densely annotated sets: link the boxes of neighbouring frames to
+            tubes, whatever they do. Every box gets the mean action scores of its tube, and tubes
+            are scored as well.
+        min_tube: Tubes of fewer frames are left out where boxes or tubelets are linked.
+        map_threshold: Value of a localisation map from which a pixel belongs to an actor.
     """
 
     part: Literal["train", "test"] = "test"
     every: Count = 0
     every_nth_frame: Positive = 1
+    every_nth_video: Positive = 1
     batch: Positive = 8
     iou: Annotated[float, Field(gt=0, le=1)] = 0.5
+    link: bool = False
+    min_tube: Positive = 15
+    map_threshold: Share = 0.5
 
 
 class RunSection(Section):
@@ -250,6 +258,10 @@ class RunSection(Section):
         threads: Threads of torch on the CPU (at most as many as there are cores).
         checkpoint_every: Steps between checkpoints.
         log_every: Steps between lines of the log.
+        channels_last: Keep the channels of weights and maps innermost: faster convolutions where
+            the hardware likes it.
+        compile: Turn the backbone, or the whole model, into code of its own when it is first
+            called (torch.compile); evaluation stays eager where averaged weights are evaluated.
     """
 
     seed: Count = 0
@@ -257,6 +269,8 @@ class RunSection(Section):
     threads: Positive = 2
     checkpoint_every: Positive = 500
     log_every: Positive = 20
+    channels_last: bool = False
+    compile: Literal["none", "backbone", "model"] = "none"
 
 
 class Recipe(Section):
@@ -280,6 +294,33 @@ class Recipe(Section):
             raise ValueError("augment.short_side and augment.crop need data.short_side, not size")
         if not fixed and self.augment.scale != (1.0, 1.0):
             raise ValueError("augment.scale needs data.size; with data.short_side use short_side")
+        return self
+
+    @model_validator(mode="after")
+    def _external_proposals_are_named(self) -> "Recipe":
+        for key in ("train_inputs", "test_inputs"):
+            if self.model.options.get(key) == "external" and not self.data.proposals:
+                raise ValueError(
+                    f'model.options.{key} "external" needs data.proposals = "FILE.pkl"'
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _method_fits(self) -> "Recipe":
+        if self.method.name != "pseudo_labels":
+            return self
+        if self.clip.form != "keyframe":
+            raise ValueError('pseudo labels need [clip] form = "keyframe"')
+        if self.optim.ema:
+            raise ValueError("optim.ema must be 0: the teacher has its own method.momentum")
+        if not (self.method.ratio * self.optim.batch).is_integer():
+            raise ValueError("method.ratio times optim.batch must be a whole number of clips")
+        strong = self.method.strong
+        fixed = self.data.size is not None or self.augment.crop is not None
+        if (strong.scale != (1.0, 1.0) or strong.stretch) and not fixed:
+            raise ValueError(
+                "method.strong.scale and stretch need clips of one size: data.size or augment.crop"
+            )
         return self
 
     def to_toml(self) -> str:
@@ -327,7 +368,7 @@ def parse_recipe(tables: Mapping[str, Any], *, path: Path | None = None) -> Reci
     try:
         recipe = Recipe.model_validate(tables)
     except ValidationError as error:
-        _refuse(error, path)
+        refuse(error, Recipe, what="recipe", path=path)
     from stad_cli.engine.detector import check_model
 
     check_model(recipe.model, path=path)
@@ -373,17 +414,33 @@ def _override(tables: dict[str, Any], text: str) -> None:
         table[parts[-1]] = value.strip()
 
 
-def _refuse(error: ValidationError, path: Path | None) -> NoReturn:
-    """Turn pydantic's first complaint into one sentence that names the key."""
-    first = error.errors(include_url=False)[0]
+def refuse(
+    error: ValidationError, schema: type[BaseModel], *, what: str, path: Path | None
+) -> NoReturn:
+    """Turn what pydantic complains of into one sentence that names the key.
+
+    Args:
+        error: What validation against `schema` raised.
+        schema: Of the whole file.
+        what: The file's kind: "recipe", "study".
+        path: The file, where there is one.
+
+    Raises:
+        InputError: Always.
+    """
+    found = error.errors(include_url=False)
+    # A key that is missing is often there under a mistyped name.
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
     place = [str(part) for part in first["loc"]]
-    key = ".".join(place) or "the recipe"
+    key = ".".join(place) or f"the {what}"
     if first["type"] == "extra_forbidden":
         raise InputError(
-            f"unknown recipe key {key}", path=path, remedy=nearest(place[-1], _keys(place[:-1]))
+            f"unknown {what} key {key}",
+            path=path,
+            remedy=nearest(place[-1], _keys(schema, place[:-1])),
         ) from None
     if first["type"] == "missing":
-        raise InputError(f"the recipe lacks {key}", path=path, remedy=f"add {key}") from None
+        raise InputError(f"the {what} lacks {key}", path=path, remedy=f"add {key}") from None
     raise InputError(
         f"{key} has a value that cannot be used",
         path=path,
@@ -396,10 +453,17 @@ def _expected(first: ErrorDetails) -> str:
     return first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
 
 
-def _keys(place: Sequence[str]) -> list[str]:
-    section: type[BaseModel] = Recipe
+def _keys(schema: type[BaseModel], place: Sequence[str]) -> list[str]:
+    section = schema
     for part in place:
-        found = section.model_fields[part].annotation
-        if isinstance(found, type) and issubclass(found, BaseModel):
-            section = found
+        field = section.model_fields.get(part)  # none: a number of a list
+        section = (_section_in(field.annotation) if field else None) or section
     return list(section.model_fields)
+
+
+def _section_in(annotation: object) -> type[BaseModel] | None:
+    """The table that a field takes: itself, one side of "X | None", or the items of a list."""
+    for kind in get_args(annotation) or (annotation,):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
+from stad_cli.dataset_names import DATASET_NAMES
 from stad_data import Dataset
 from stad_data.datasets import (
     act,
@@ -25,24 +26,7 @@ from stad_data.datasets import (
 from stad_data.datasets.video_files import Missing
 from stad_eval import InputError
 from stad_eval.class_lists import MULTISPORTS
-
-FORMS = (
-    "ava",
-    "ava-kinetics",
-    "jhmdb",
-    "ucf24",
-    "ucf-sports",
-    "multisports",
-    "youtube-vos",
-    "davis",
-    "cvat",
-    "label-studio",
-    "json",
-    "act",
-    "coco-video",
-    "synthetic",
-)
-"""The layouts that can be read; "synthetic" is what `stad data make synthetic` wrote for AVA."""
+from stad_eval.formats.tube_arrays import Corners
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +42,7 @@ class Reading:
         first_second: The second at which AVA videos begin; by default 900.
         time: What AVA's second column counts.
         actions: Where CVAT's actions stand: "label", "attribute:<name>" or "checkboxes".
-        corners: Where the pixels of ACT's boxes count from.
+        corners: What the corners of ACT's boxes are.
     """
 
     split: int = 1
@@ -69,10 +53,10 @@ class Reading:
     first_second: float = 900.0
     time: Literal["second", "frame"] = "second"
     actions: str = "label"
-    corners: Literal["one-based", "zero-based"] = "one-based"
+    corners: Corners = "half-open"
 
 
-def canonical(name: str, known: Sequence[str] = FORMS) -> str:
+def canonical(name: str, known: Sequence[str] = DATASET_NAMES) -> str:
     """The name of a layout, with underscores and capitals forgiven.
 
     Raises:
@@ -93,7 +77,7 @@ def read(name: str, root: Path, reading: Reading) -> Dataset:
     """Read a dataset's annotations.
 
     Args:
-        name: One of `FORMS`.
+        name: One of `DATASET_NAMES`.
         root: Its folder, or its one file.
         reading: What the folder does not say.
 

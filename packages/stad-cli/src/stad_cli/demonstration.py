@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stad_cli.config import Recipe, load_recipe
+from stad_cli.detection_settings import DetectionSettings, VideoSummary
 from stad_cli.engine import checkpoint
 from stad_cli.engine.data import dataset_of
 from stad_cli.engine.distributed import Device
@@ -13,7 +14,8 @@ from stad_cli.engine.run_folder import RunFolder
 from stad_cli.engine.train import TrainOutcome, train
 from stad_cli.progress import progress
 from stad_cli.run_report import write_report
-from stad_cli.video_detection import DetectionSettings, VideoSummary, detect_video, load_detector
+from stad_cli.trained_detector import load_detector
+from stad_cli.video_detection import detect_video
 from stad_data.synthetic import make
 from stad_eval import InputError
 

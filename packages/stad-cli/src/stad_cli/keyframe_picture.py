@@ -49,7 +49,7 @@ def picture(
     """
     indices = window(scored.frame, length=length, stride=stride, num_frames=annotation.num_frames)
     shown = np.unique(np.linspace(0, length - 1, min(STRIP, length)).round().astype(int))
-    with VideoReader(annotation.path) as reader:
+    with VideoReader(annotation.path, gaps=annotation.gaps) as reader:
         keyframe, *strip = reader.read([scored.frame, *indices[shown].tolist()])
     image = _resized(keyframe, WIDTH)
     scale_4 = np.array([image.shape[1], image.shape[0]] * 2) / np.array(annotation.size * 2)

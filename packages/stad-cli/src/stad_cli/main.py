@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from stad_cli import __version__
-from stad_cli.commands import data, demo, detect, evaluate, models, report, train
+from stad_cli.commands import data, demo, detect, evaluate, export, models, report, study, train
 
 app = typer.Typer(
     name="stad",
@@ -26,9 +26,11 @@ app.command("demo", epilog=demo.EXAMPLE)(demo.demo)
 app.command("train", epilog=train.EXAMPLE)(train.train)
 app.command("eval", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("detect", epilog=detect.EXAMPLE)(detect.detect)
+app.command("export", epilog=export.EXAMPLE)(export.export)
 app.add_typer(data.app, name="data", help="Make, check and look at datasets.")
 app.add_typer(models.app, name="models", help="List the models and count what they cost.")
 app.command("report", epilog=report.EXAMPLE)(report.report)
+app.command("study", epilog=study.EXAMPLE)(study.study)
 
 # The path that was given cannot be used: the user can mend that. Everything else (a full disk, a
 # broken pipe, a read error) is the machine's doing.

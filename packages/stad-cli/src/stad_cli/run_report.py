@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from stad_cli.config import Recipe, load_recipe
 from stad_cli.engine.data import dataset_of, part_of
-from stad_cli.engine.evaluate import Evaluation, actor_table
+from stad_cli.engine.evaluation import Evaluation, actor_table, tube_table
 from stad_cli.engine.run_folder import RunFolder
 from stad_cli.engine.run_log import read_log
 from stad_cli.keyframe_picture import picture
@@ -15,7 +15,13 @@ from stad_cli.keyframe_quality import KeyframeQuality, keyframe_qualities, pick
 from stad_cli.run_source import recall_data, remember_data
 from stad_cli.whole_file import naming, whole_file
 from stad_data import Dataset, truth_table
-from stad_eval import InputError, confusion, detections_json
+from stad_eval import (
+    InputError,
+    confusion,
+    detections_json,
+    read_tubes_json,
+    tube_errors,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,6 +87,8 @@ def _stored_evaluation(folder: RunFolder, recipe: Recipe, dataset: Dataset) -> E
         )
     content = detections_json.read(path)
     videos = part_of(dataset, part)
+    tubes = folder.tubes(part)
+    found_tubes = read_tubes_json(tubes).tubes if tubes.is_file() else None
     return Evaluation(
         part=part,
         protocol=dataset.protocol,
@@ -91,6 +99,8 @@ def _stored_evaluation(folder: RunFolder, recipe: Recipe, dataset: Dataset) -> E
         actors=content.actors,
         clips=sum(len(annotation.keyframes) for annotation in videos),
         seconds=0.0,
+        tube_truth=None if found_tubes is None else tube_table(videos, dataset.classes),
+        tubes=found_tubes,
     )
 
 
@@ -107,6 +117,7 @@ def _page(run: Path, recipe: Recipe, dataset: Dataset, scored: Evaluation) -> st
             content=[report.pr_curves(scored.result)],
         ),
         report.Section(title="Average precision", content=[report.ap_bars(scored.result)]),
+        *_tubes(scored),
         _confusion(scored, dataset),
         *_clips(recipe, dataset, scored),
         report.Section(title="Recipe", content=[_code(recipe.to_toml())]),
@@ -115,6 +126,7 @@ def _page(run: Path, recipe: Recipe, dataset: Dataset, scored: Evaluation) -> st
     headline: dict[str, str | float] = {
         f"frame-mAP at IoU {scored.iou:g}": _number(scored.result.mean),
         "actor AP, whatever they do": _number(scored.actor_result.mean),
+        **_tube_headline(scored),
         "scored on": f"{truth['frames']:,} keyframes with {truth['truths']:,} true actions, "
         f"{scored.part} part of {dataset.name}, protocol {scored.protocol}",
         "model": f"{recipe.model.name}, {recipe.clip.length} frames, every "
@@ -129,6 +141,30 @@ def _page(run: Path, recipe: Recipe, dataset: Dataset, scored: Evaluation) -> st
         headline=headline,
         subtitle=f"Recipe {recipe.name}. {recipe.about}".strip(),
     )
+
+
+def _tube_headline(scored: Evaluation) -> dict[str, str | float]:
+    if scored.video_result is None:
+        return {}
+    means = {f"video-mAP at {iou}": _number(mean) for iou, mean in scored.video_result.mean.items()}
+    return means | {"v-MABO": _number(scored.video_result.coverage.class_agnostic)}
+
+
+def _tubes(scored: Evaluation) -> "list[Section]":
+    from stad_eval import report
+    from stad_eval.result_page import error_bars, gain_bars
+
+    if scored.video_result is None or scored.tubes is None or scored.tube_truth is None:
+        return []
+    errors = tube_errors(scored.tube_truth, scored.tubes, scored.protocol)
+    return [
+        report.Section(
+            title="Tubes",
+            text="Average precision of action tubes by class and overlap in space and time, and "
+            "what became of the tubes at an overlap of 0.5.",
+            content=[_code(scored.video_result.table()), error_bars(errors), gain_bars(errors)],
+        )
+    ]
 
 
 def _number(value: float) -> str | float:

@@ -14,7 +14,8 @@ from stad_cli.config import Recipe
 from stad_cli.engine import checkpoint
 from stad_cli.engine.data import dataset_of, open_dataset, part_of
 from stad_cli.engine.distributed import Device, processes
-from stad_cli.engine.evaluate import Evaluation, actor_table, evaluate
+from stad_cli.engine.evaluate import clips_of, evaluate
+from stad_cli.engine.evaluation import Evaluation, actor_table
 from stad_cli.engine.randomness import reproducible
 from stad_cli.progress import progress
 from stad_cli.run_source import recall_data
@@ -84,11 +85,11 @@ def score_checkpoint(
             found=", ".join(classes.names),
             remedy="give the dataset that it was trained for",
         )
-    total = sum(len(annotation.keyframes) for annotation in part_of(found, recipe.eval.part))
+    total = clips_of(recipe, part_of(found, recipe.eval.part))
     with (
         processes(device) as group,
         reproducible(seed=recipe.run.seed, threads=recipe.run.threads, group=group),
-        progress("evaluating", total, unit="keyframes", quiet=quiet) as seen,
+        progress("evaluating", total, unit="clips", quiet=quiet) as seen,
     ):
         return evaluate(model.to(group.device), found, recipe.eval.part, recipe, group, seen=seen)
 

@@ -6,27 +6,24 @@ Suffix legend: B = clips of a batch, N = actors of a keyframe.
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from stad_cli.clip_stream import KeyframeClip, clips, sampling_for
+from stad_cli.detection_settings import DetectionSettings, VideoSummary
 from stad_cli.drawing import draw_boxes
-from stad_cli.engine import checkpoint
-from stad_cli.engine.data import normalise, test_transform
-from stad_cli.engine.detector import build_detector
-from stad_cli.engine.distributed import Device, processes
+from stad_cli.engine.data import normalise
 from stad_cli.keyframe_detections import DetectionsWriter, KeyframeDetections
 from stad_cli.overlay import Overlay, ShownActor, caption
-from stad_data import Clip, Placement, VideoReader, VideoWriter
+from stad_cli.trained_detector import Detector, FrameResize, bare_clip
+from stad_cli.tube_detection import detect_tubes
+from stad_data import Placement, VideoReader, VideoWriter
 from stad_data.drawing import palette_color
-from stad_data.loading import Transform, collate
+from stad_data.loading import collate
 from stad_eval import GreedyLinker, InputError
 from stad_models.structures import Detections
 
@@ -34,142 +31,6 @@ LINK_IOU = 0.3
 """Overlap from which boxes of two keyframes are one actor."""
 KEYFRAMES_HIDDEN = 3
 """For so many keyframes an actor may be hidden and still be the same."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Detector:
-    """A trained model with all that is needed to run it on a video.
-
-    Attributes:
-        model: In evaluation mode, on its device; gives one ``Detections`` per clip.
-        classes: Names of the actions.
-        exclusive: Whether an actor does one action at a time.
-        length: Frames per clip.
-        stride: Frames of a training video per frame of a clip.
-        trained_fps: Frame rate of the training videos, where it is known.
-        decoded: (width, height) that frames are decoded at, where training cached them at a size.
-        resize: From a decoded clip to one at the model's size, as in evaluation.
-        repeat_keyframe: Whether the model looks at the keyframe alone, repeated.
-        device: Where the model runs.
-    """
-
-    model: nn.Module
-    classes: tuple[str, ...]
-    exclusive: bool
-    length: int
-    stride: int
-    trained_fps: float | None
-    decoded: tuple[int, int] | None
-    resize: Transform
-    repeat_keyframe: bool
-    device: torch.device
-
-
-def load_detector(path: Path, device: Device = "auto") -> Detector:
-    """The detector of a checkpoint.
-
-    Raises:
-        InputError: No checkpoint, a damaged one or one of another kind, or a device that is not
-            there.
-    """
-    state = checkpoint.load(path)
-    recipe, classes = checkpoint.recipe_of(state, path=path), checkpoint.classes_of(state)
-    model = build_detector(recipe.model, recipe.clip, classes)
-    checkpoint.fill(model, state["model"], path=path)
-    with processes(device) as group:
-        place = group.device
-    data = recipe.data
-    return Detector(
-        model=model.eval().to(place),
-        classes=classes.names,
-        exclusive=classes.exclusive,
-        length=recipe.clip.length,
-        stride=recipe.clip.stride,
-        trained_fps=state.get("fps"),
-        decoded=(data.cache_size or data.size) if data.cache else None,
-        resize=test_transform(recipe),
-        repeat_keyframe=recipe.clip.repeat_keyframe,
-        device=place,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class DetectionSettings:
-    """What the user chooses.
-
-    Attributes:
-        every: Frames between keyframes; None for about four a second.
-        batch: Clips per pass through the model.
-        least: Lowest score of an action that is drawn or counted in the summary.
-        on_damage: What to do about a damaged file: refuse it, or stop before the damage.
-    """
-
-    every: int | None = None
-    batch: int = 4
-    least: float = 0.25
-    on_damage: Literal["raise", "stop"] = "raise"
-
-
-@dataclass(kw_only=True)
-class VideoSummary:
-    """What was found in one video.
-
-    Attributes:
-        video: The file.
-        frames: Decoded frames.
-        fps: Mean frame rate.
-        size: (width, height).
-        keyframes: Keyframes looked at.
-        actors: Different actors.
-        actions: Per action in how many (keyframe, actor) pairs it was seen, most frequent first.
-        detections: The JSON file.
-        overlay: The overlay video; None where none was asked for.
-        seconds: Time taken.
-    """
-
-    video: Path
-    frames: int = 0
-    fps: float = 0.0
-    size: tuple[int, int] = (0, 0)
-    keyframes: int = 0
-    actors: int = 0
-    actions: dict[str, int] = field(default_factory=dict[str, int])
-    detections: Path
-    overlay: Path | None
-    seconds: float = 0.0
-
-
-class _Resize:
-    """Brings single frames to the model's size by the same transform as whole clips."""
-
-    def __init__(self, resize: Transform, reader: VideoReader) -> None:
-        self._resize = resize
-        (width, height), (full_width, full_height) = reader.size, reader.source_size
-        self._decoded = Placement(
-            size=reader.source_size, scale_x=width / full_width, scale_y=height / full_height
-        )
-        # The transforms of a test are not random; their signature asks for a generator.
-        self._rng = np.random.default_rng(0)
-        self.placement = self._decoded
-
-    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        clip = self._resize(_clip(image[None], self._decoded), self._rng)
-        self.placement = clip.placement
-        return clip.frames[0]
-
-
-def _clip(frames: NDArray[np.uint8], placement: Placement) -> Clip:
-    """A clip without annotations, which is what the transforms and the collation work on."""
-    return Clip(
-        frames=frames,
-        boxes=np.zeros((0, 4), np.float32),
-        labels=np.zeros((0, 0), np.bool_),
-        actors=np.zeros(0, np.int64),
-        video="",
-        frame=0,
-        indices=np.arange(len(frames), dtype=np.int64),
-        placement=placement,
-    )
 
 
 def detect_video(
@@ -197,6 +58,10 @@ def detect_video(
         InputError: The video cannot be read, or an output cannot be written.
         OSError: The disk is full or fails.
     """
+    if detector.recipe.clip.form != "keyframe":
+        return detect_tubes(
+            path, detector, settings, detections=detections, overlay=overlay, advance=advance
+        )
     start = time.perf_counter()
     summary = VideoSummary(video=path, detections=detections, overlay=overlay)
     with ExitStack() as stack:
@@ -209,7 +74,7 @@ def detect_video(
                 detections,
                 video=path.stem,
                 size=reader.source_size,
-                classes=detector.classes,
+                classes=detector.classes.names,
             )
         )
         drawn = _open_overlay(stack, path, reader, detector, settings, overlay)
@@ -247,10 +112,11 @@ def keyframes(
     ``KEYFRAMES_HIDDEN`` keyframes in a row and comes back is a new actor.
     """
     linker = GreedyLinker(min_iou=LINK_IOU, max_gap=KEYFRAMES_HIDDEN, max_boxes=None)
-    resize = _Resize(detector.resize, reader)
+    clip = detector.recipe.clip
+    resize = FrameResize(detector.recipe, reader)
     sampling = sampling_for(
-        length=1 if detector.repeat_keyframe else detector.length,
-        stride=detector.stride,
+        length=1 if clip.repeat_keyframe else clip.length,
+        stride=clip.stride,
         trained_fps=detector.trained_fps,
         fps=reader.fps,
         every=settings.every,
@@ -258,15 +124,15 @@ def keyframes(
     stream = clips(reader, sampling, resize=resize, seen=seen)
     number = -1
     for batch in _batches(stream, settings.batch):
-        for clip, found in zip(batch, _run(detector, batch), strict=True):
+        for one, found in zip(batch, _run(detector, batch), strict=True):
             number += 1
             boxes = resize.placement.to_source(found.boxes.double().cpu().numpy(), clip=True)
             # What lies outside the frame has no area left after the cut at its border.
             kept = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
             actor_scores = found.actor_scores.double().cpu().numpy()[kept]
             yield KeyframeDetections(
-                frame=clip.frame,
-                time=clip.time,
+                frame=one.frame,
+                time=one.time,
                 boxes=boxes[kept],
                 actor_scores=actor_scores,
                 scores=found.scores.double().cpu().numpy()[kept],
@@ -283,10 +149,11 @@ def _batches(stream: Iterable[KeyframeClip], size: int) -> Iterator[list[Keyfram
 @torch.inference_mode()
 def _run(detector: Detector, batch: Sequence[KeyframeClip]) -> list[Detections]:
     height, width = batch[0].images.shape[1:3]
-    repeats = detector.length if detector.repeat_keyframe else 1
+    form = detector.recipe.clip
+    repeats = form.length if form.repeat_keyframe else 1
     stacked = collate(
         [
-            _clip(clip.images.repeat(repeats, axis=0), Placement(size=(width, height)))
+            bare_clip(clip.images.repeat(repeats, axis=0), Placement(size=(width, height)))
             for clip in batch
         ]
     )
@@ -303,6 +170,7 @@ def _open_overlay(
 ) -> Overlay | None:
     if target is None:
         return None
+    classes = detector.classes
     again = stack.enter_context(VideoReader(path, on_damage=settings.on_damage))
     writer = stack.enter_context(
         VideoWriter(target, size=reader.source_size, fps=reader.fps, threads=0)
@@ -310,7 +178,7 @@ def _open_overlay(
 
     def draw(image: NDArray[np.uint8], actors: Sequence[ShownActor]) -> NDArray[np.uint8]:
         texts = [
-            caption(actor, detector.classes, least=settings.least, exclusive=detector.exclusive)
+            caption(actor, classes.names, least=settings.least, exclusive=classes.exclusive)
             for actor in actors
         ]
         boxes = [actor.box for actor in actors]
@@ -325,8 +193,8 @@ def _count(
     summary.keyframes += 1
     summary.actors = max(summary.actors, 1 + int(found.tracks.max(initial=-1)))
     for scores in found.scores:
-        labels = [int(scores.argmax())] if detector.exclusive else range(len(scores))
+        labels = [int(scores.argmax())] if detector.classes.exclusive else range(len(scores))
         for label in labels:
             if scores[label] >= least:
-                name = detector.classes[label]
+                name = detector.classes.names[label]
                 summary.actions[name] = summary.actions.get(name, 0) + 1

@@ -7,25 +7,20 @@ Suffix legend: T = frames of a track, N = actors in a frame, C = classes, K = ke
 M = boxes of a whole video.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from stad_data.tracks import BoxTable, TableTracks, frozen, table_of
+from stad_data.tracks import FrameAnnotation as FrameAnnotation
+from stad_data.tracks import Track as Track
+from stad_data.video_folder import Gaps
 from stad_eval import Boxes, InputError, Tube
-
-
-def _frozen(values: ArrayLike, dtype: type[np.generic]) -> NDArray[Any]:
-    """A read-only array of this type; a copy only where the given one could still be written."""
-    array = np.asarray(values, dtype=dtype)
-    if array.flags.writeable:
-        array = array.copy()
-        array.flags.writeable = False
-    return array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,81 +71,6 @@ class ActionClasses:
         return {name: label for label, name in enumerate(self.names)}
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Track:
-    """One actor through a video: a box and its labels in every frame where it is annotated.
-
-    Frames may have gaps (the actor is hidden, or only every 30th frame is annotated). A row of
-    ``labels`` may be all false: the actor is there and does none of the actions.
-
-    Attributes:
-        actor: Number of the actor, unique in its video.
-        frames: int64 [T], 0-based, strictly increasing, T >= 1.
-        boxes: float64 [T, 4], half-open ``xyxy`` pixels of the annotated frame.
-        labels: bool [T, C].
-
-    Raises:
-        InputError: Shapes that disagree, unordered frames, or a box that is not finite or has
-            no area.
-    """
-
-    actor: int
-    frames: NDArray[np.int64]
-    boxes: NDArray[np.float64]
-    labels: NDArray[np.bool_]
-
-    def __post_init__(self) -> None:
-        frames = _frozen(self.frames, np.int64)
-        boxes = _frozen(self.boxes, np.float64)
-        labels = _frozen(self.labels, np.bool_)
-        who = f"track of actor {self.actor}"
-        if frames.ndim != 1 or frames.size == 0:
-            raise InputError(
-                f"{who}: needs a list of frames", expected="[T], T >= 1", found=f"{frames.shape}"
-            )
-        if boxes.shape != (frames.size, 4) or labels.ndim != 2 or len(labels) != frames.size:
-            raise InputError(
-                f"{who}: boxes and labels must match its frames",
-                expected=f"boxes ({frames.size}, 4), labels ({frames.size}, C)",
-                found=f"boxes {boxes.shape}, labels {labels.shape}",
-            )
-        if frames[0] < 0 or (frames[1:] <= frames[:-1]).any():
-            raise InputError(f"{who}: frames must be >= 0 and strictly increasing")
-        # A NaN fails the comparison, an infinite corner the second one.
-        good = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & (np.abs(boxes) < np.inf).all(axis=1)
-        if not good.all():
-            bad = int(np.argmin(good))
-            raise InputError(
-                f"{who}: a box without area in frame {frames[bad]}",
-                expected="finite x1 < x2 and y1 < y2",
-                found=str(boxes[bad].tolist()),
-            )
-        object.__setattr__(self, "frames", frames)
-        object.__setattr__(self, "boxes", boxes)
-        object.__setattr__(self, "labels", labels)
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class FrameAnnotation:
-    """The actors of one frame; N = 0 for a frame without any.
-
-    Attributes:
-        boxes: float64 [N, 4], half-open ``xyxy`` pixels of the annotated frame.
-        labels: bool [N, C].
-        actors: int64 [N], the tracks' actor numbers.
-    """
-
-    boxes: NDArray[np.float64]
-    labels: NDArray[np.bool_]
-    actors: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.boxes)
-
-
 class MaskSource(Protocol):
     """The pixel masks of a video, read when asked for; can be sent to a worker process."""
 
@@ -180,6 +100,11 @@ class VideoAnnotation:
             in seconds (AVA); otherwise None.
         num_classes: Number of classes C; taken from the tracks, needed only for a video that
             has none (then 0 unless given).
+        masks: Where the pixel masks of its frames are read; None where there are none.
+        gaps: How the numbers of its images are taken, if ``path`` is a folder of images; see
+            `video_folder.numbered_images`.
+        origin: Where it lies in a file, if it does: what to call with what, in another process.
+            Copies that were changed by ``dataclasses.replace`` have none.
 
     Raises:
         InputError: A field that contradicts another; the message names the video.
@@ -190,18 +115,23 @@ class VideoAnnotation:
     num_frames: int
     size: tuple[int, int]
     fps: float | None
-    tracks: tuple[Track, ...]
+    tracks: Sequence[Track]
     keyframes: NDArray[np.int64]
     timestamps: NDArray[np.int64] | None = None
     num_classes: int = 0
     masks: MaskSource | None = None
+    gaps: Gaps = "step"
+    origin: tuple[Callable[[int], "VideoAnnotation"], tuple[int]] | None = field(
+        default=None, init=False, repr=False
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))
-        object.__setattr__(self, "tracks", tuple(self.tracks))
-        object.__setattr__(self, "keyframes", _frozen(self.keyframes, np.int64))
+        if not isinstance(self.tracks, TableTracks):
+            object.__setattr__(self, "tracks", tuple(self.tracks))
+        object.__setattr__(self, "keyframes", frozen(self.keyframes, np.int64))
         if self.timestamps is not None:
-            object.__setattr__(self, "timestamps", _frozen(self.timestamps, np.int64))
+            object.__setattr__(self, "timestamps", frozen(self.timestamps, np.int64))
         self._check_frame()
         self._check_keyframes()
         self._check_tracks()
@@ -239,10 +169,16 @@ class VideoAnnotation:
             )
 
     def _check_tracks(self) -> None:
-        actors = [track.actor for track in self.tracks]
+        tracks = self.tracks
+        if isinstance(tracks, TableTracks):
+            actors, frames = tracks.actors.tolist(), tracks.table.frames
+            counts = {tracks.table.labels.shape[1]}
+        else:
+            actors = [track.actor for track in tracks]
+            frames = np.concatenate([np.zeros(0, np.int64), *(track.frames for track in tracks)])
+            counts = {track.labels.shape[1] for track in tracks}
         if len(set(actors)) != len(actors):
             raise self._refuse("two tracks of one actor", expected="unique numbers", found=actors)
-        counts = {track.labels.shape[1] for track in self.tracks}
         if self.num_classes:
             counts.add(self.num_classes)
         if len(counts) > 1:
@@ -250,9 +186,6 @@ class VideoAnnotation:
                 "tracks disagree on the classes", expected="one C", found=sorted(counts)
             )
         object.__setattr__(self, "num_classes", counts.pop() if counts else 0)
-        if not self.tracks:
-            return
-        frames = np.concatenate([track.frames for track in self.tracks])
         place = np.searchsorted(self.keyframes, frames)
         known = place < len(self.keyframes)
         known[known] = self.keyframes[place[known]] == frames[known]
@@ -263,29 +196,25 @@ class VideoAnnotation:
                 found=f"frame {frames[int(np.argmin(known))]}",
             )
 
+    def __reduce_ex__(self, protocol: Any) -> Any:  # noqa: ANN401 - as object declares it
+        # An annotation that lies in a file is looked up there by the process that receives it.
+        return self.origin or super().__reduce_ex__(protocol)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "table"}
+
     @cached_property
-    def _by_frame(self) -> tuple[NDArray[np.int64], FrameAnnotation]:
-        """All boxes of the video as one table [M], sorted by frame, then by the tracks' order."""
-        if not self.tracks:
-            empty = FrameAnnotation(
-                boxes=_frozen(np.zeros((0, 4)), np.float64),
-                labels=_frozen(np.zeros((0, self.num_classes)), np.bool_),
-                actors=_frozen(np.zeros(0), np.int64),
-            )
-            return _frozen(np.zeros(0), np.int64), empty
-        frames = np.concatenate([track.frames for track in self.tracks])
-        order = np.argsort(frames, kind="stable")
-        actors = np.repeat([t.actor for t in self.tracks], [len(t) for t in self.tracks])
-        table = FrameAnnotation(
-            boxes=_frozen(np.concatenate([t.boxes for t in self.tracks])[order], np.float64),
-            labels=_frozen(np.concatenate([t.labels for t in self.tracks])[order], np.bool_),
-            actors=_frozen(actors[order], np.int64),
-        )
-        return _frozen(frames[order], np.int64), table
+    def table(self) -> BoxTable:
+        """All boxes of the video, sorted by frame, then by the tracks' order."""
+        if isinstance(self.tracks, TableTracks):
+            return self.tracks.table
+        return table_of(self.tracks, self.num_classes)[0]
 
     @property
     def num_boxes(self) -> int:
         """Number of boxes in the video, over all its actors."""
+        if isinstance(self.tracks, TableTracks):
+            return len(self.tracks.table)
         return sum(len(track) for track in self.tracks)
 
     def at(self, frame: int) -> FrameAnnotation:
@@ -294,13 +223,7 @@ class VideoAnnotation:
         A frame without boxes gives N = 0, whether it was annotated as empty or not at all; ask
         ``keyframes`` which. The arrays are read-only views. Takes two binary searches.
         """
-        frames, table = self._by_frame
-        start, stop = np.searchsorted(frames, (frame, frame + 1))
-        return FrameAnnotation(
-            boxes=table.boxes[start:stop],
-            labels=table.labels[start:stop],
-            actors=table.actors[start:stop],
-        )
+        return self.table.at(frame)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -377,8 +300,8 @@ def truth_table(
     label_M: list[NDArray[np.int64]] = []
     annotated: list[NDArray[np.int64]] = []
     for number, annotation in enumerate(annotations):
-        frames, table = annotation._by_frame  # pyright: ignore[reportPrivateUsage]
-        keys = annotation.keyframes
+        table, keys = annotation.table, annotation.keyframes
+        frames = table.frames
         if time == "second":
             if annotation.timestamps is None:
                 raise InputError(

@@ -44,6 +44,8 @@ class Clip:
         masks: Masks that belong to the frames, or None: uint8 [T, H, W] numbers of objects (0
             background, 255 undecided), or float32 [T, H, W] maps.
         tracks: Actors in more frames than the keyframe (``stad_data.windows``), or None.
+        flow: Optical flow (``clip_flow.with_flow``), or None: float32 [T, H, W, 2], (dx, dy) in
+            clip pixels from each frame to the next one of the video.
 
     Raises:
         InputError: Arrays whose shapes or types disagree.
@@ -60,6 +62,7 @@ class Clip:
     keyframe: int = -1
     masks: NDArray[np.uint8] | NDArray[np.float32] | None = field(default=None, repr=False)
     tracks: ClipTracks | None = field(default=None, repr=False)
+    flow: NDArray[np.float32] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         frames, boxes, labels = self.frames, self.boxes, self.labels
@@ -93,6 +96,15 @@ class Clip:
                 expected=f"uint8 or float32 {frames.shape[:3]}",
                 found=f"{masks.dtype} {masks.shape}",
             )
+        flow = self.flow
+        if flow is not None and (
+            flow.shape != (*frames.shape[:3], 2) or flow.dtype.name != "float32"
+        ):
+            raise InputError(
+                f"clip of {self.video!r}: flow disagrees with the frames",
+                expected=f"float32 {(*frames.shape[:3], 2)}",
+                found=f"{flow.dtype} {flow.shape}",
+            )
         if not 0 <= self.keyframe < max(1, len(frames)):
             raise InputError(
                 f"clip of {self.video!r}: its keyframe lies outside",
@@ -104,6 +116,22 @@ class Clip:
     def size(self) -> tuple[int, int]:
         """(width, height) of the clip's frames."""
         return self.frames.shape[2], self.frames.shape[1]
+
+
+class ClipMaker(Protocol):
+    """What makes a clip of a sample: `centred`, `windows.tubelet`, `windows.between`."""
+
+    def __call__(
+        self,
+        annotation: VideoAnnotation,
+        frame: int,
+        *,
+        length: int,
+        stride: int,
+        source: FrameSource | None = None,
+    ) -> Clip:
+        """The clip around a frame of a video."""
+        ...
 
 
 def window(frame: int, *, length: int, stride: int, num_frames: int) -> NDArray[np.int64]:
@@ -169,7 +197,7 @@ def gathered(
         InputError: A file that cannot be read.
     """
     if source is None:
-        with VideoReader(annotation.path) as reader:
+        with VideoReader(annotation.path, gaps=annotation.gaps) as reader:
             frames = reader.read(indices)
     else:
         frames = source.read(indices)

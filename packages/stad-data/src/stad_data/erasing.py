@@ -12,7 +12,8 @@ from stad_eval import InputError
 class Cutout:
     """Hide random rectangles, the same in all frames, under one colour.
 
-    Boxes, tracks, masks and the placement stay: what is hidden is still there.
+    Boxes, tracks, masks and the placement stay: what is hidden is still there. Flow is hidden too:
+    it becomes 0.
 
     Attributes:
         count: How many rectangles; they may overlap.
@@ -44,6 +45,7 @@ class Cutout:
     def __call__(self, clip: Clip, rng: np.random.Generator) -> Clip:
         """The clip with parts hidden."""
         frames = clip.frames.copy()
+        flow = None if clip.flow is None else clip.flow.copy()
         width, height = clip.size
         for _ in range(self.count):
             side = np.sqrt(rng.uniform(*self.area))
@@ -53,4 +55,6 @@ class Cutout:
             left = int(rng.integers(width - wide + 1))
             top = int(rng.integers(height - high + 1))
             frames[:, top : top + high, left : left + wide] = self.fill
-        return replace(clip, frames=frames)
+            if flow is not None:
+                flow[:, top : top + high, left : left + wide] = 0
+        return replace(clip, frames=frames, flow=flow)

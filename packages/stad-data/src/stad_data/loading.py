@@ -7,7 +7,6 @@ Suffix legend: N = clips of a batch, T, H, W = frames, height, width.
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,29 +17,13 @@ from torch.utils.data import Dataset as TorchDataset
 from stad_data import mixing
 from stad_data.annotation import VideoAnnotation
 from stad_data.clip_tracks import ClipTracks
-from stad_data.clips import Clip, FrameSource, Placement, centred
+from stad_data.clips import Clip, ClipMaker, FrameSource, Placement, centred
 from stad_data.mixing import MixUp
 from stad_data.sampling import Key
 from stad_data.video import VideoReader
 from stad_eval import InputError
 
 Transform = Callable[[Clip, np.random.Generator], Clip]
-
-
-class ClipMaker(Protocol):
-    """What makes a clip of a sample: `clips.centred`, `windows.tubelet`, `windows.between`."""
-
-    def __call__(
-        self,
-        annotation: VideoAnnotation,
-        frame: int,
-        *,
-        length: int,
-        stride: int,
-        source: FrameSource | None = None,
-    ) -> Clip:
-        """The clip around a frame of a video."""
-        ...
 
 
 class ClipDataset(TorchDataset[Clip]):
@@ -142,7 +125,7 @@ class ClipDataset(TorchDataset[Clip]):
             return self._readers[name]
         while len(self._readers) >= max(1, self.open_files):
             self._readers.popitem(last=False)[1].close()
-        reader = self._readers[name] = VideoReader(annotation.path)
+        reader = self._readers[name] = VideoReader(annotation.path, gaps=annotation.gaps)
         return reader
 
     def close(self) -> None:
@@ -158,12 +141,14 @@ class ClipInfo:
     Attributes:
         video: Name of the video.
         frame: Index of the keyframe.
+        indices: int64 [T], which frame of the video each frame is.
         placement: From pixels of the annotated frame to pixels of the clip.
         size: (width, height) of the clip within the batch, without the padding.
     """
 
     video: str
     frame: int
+    indices: NDArray[np.int64] = field(compare=False)
     placement: Placement
     size: tuple[int, int]
 
@@ -179,6 +164,10 @@ class Batch:
         clips_info: Per clip where it came from.
         masks: uint8 or float32 [N, T, H, W], 0 beyond each clip; None where clips have none.
         tracks: Per clip its actors in more frames than the keyframe, or None.
+        flow: float32 [N, 2, T, H, W], (dx, dy) in clip pixels, 0 beyond each clip; None where
+            clips have none. `clip_flow.early_fusion` stacks it under the frames.
+        proposals: Per clip float32 [Pi, 5], boxes in clip pixels that another detector found at the
+            keyframe, and their scores; None where there is no such detector.
     """
 
     clips: Tensor
@@ -187,6 +176,8 @@ class Batch:
     clips_info: list[ClipInfo] = field(default_factory=list[ClipInfo])
     masks: Tensor | None = None
     tracks: list[ClipTracks | None] = field(default_factory=list[ClipTracks | None])
+    flow: Tensor | None = None
+    proposals: list[Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -200,6 +191,10 @@ class Batch:
             clips_info=self.clips_info,
             masks=None if self.masks is None else self.masks.pin_memory(),
             tracks=self.tracks,
+            flow=None if self.flow is None else self.flow.pin_memory(),
+            proposals=(
+                None if self.proposals is None else [rows.pin_memory() for rows in self.proposals]
+            ),
         )
 
 
@@ -210,7 +205,8 @@ def collate(clips: Sequence[Clip]) -> Batch:
     frames have them: it is the layout in which 3D convolutions are fastest, and costs no transpose.
 
     Raises:
-        InputError: No clips, clips of different lengths, or masks of one kind in some clips only.
+        InputError: No clips, clips of different lengths, or masks of one kind, or flow, in some
+            clips only.
     """
     lengths = {len(clip.frames) for clip in clips}
     if len(lengths) != 1:
@@ -230,11 +226,18 @@ def collate(clips: Sequence[Clip]) -> Batch:
         boxes=[torch.tensor(clip.boxes, dtype=torch.float32) for clip in clips],
         labels=[torch.tensor(clip.labels, dtype=torch.float32) for clip in clips],
         clips_info=[
-            ClipInfo(video=clip.video, frame=clip.frame, placement=clip.placement, size=clip.size)
+            ClipInfo(
+                video=clip.video,
+                frame=clip.frame,
+                indices=clip.indices,
+                placement=clip.placement,
+                size=clip.size,
+            )
             for clip in clips
         ],
         masks=_masks(clips, out.shape[1:4]),
         tracks=[clip.tracks for clip in clips],
+        flow=_flow(clips, out.shape[1:4]),
     )
 
 
@@ -254,3 +257,21 @@ def _masks(clips: Sequence[Clip], shape: Sequence[int]) -> Tensor | None:
         w, h = clip.size
         place[:, :h, :w] = clip.masks
     return torch.from_numpy(out)
+
+
+def _flow(clips: Sequence[Clip], shape: Sequence[int]) -> Tensor | None:
+    """The flow of the clips, each in the upper left corner of [T, H, W]."""
+    given = [clip for clip in clips if clip.flow is not None]
+    if not given:
+        return None
+    if len(given) < len(clips):
+        raise InputError(
+            "a batch needs flow in all of its clips or in none",
+            expected=f"{len(clips)} clips with flow",
+            found=f"{len(given)}",
+        )
+    out = np.zeros((len(clips), *shape, 2), np.float32)
+    for place, clip in zip(out, clips, strict=True):
+        w, h = clip.size
+        place[:, :h, :w] = clip.flow
+    return torch.from_numpy(out).permute(0, 4, 1, 2, 3)

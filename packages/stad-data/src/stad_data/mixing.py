@@ -41,14 +41,14 @@ class MixUp:
 
 
 def mix(clip: Clip, other: Clip, share: float) -> Clip:
-    """A clip of which `other` makes up the part 1 - share, in pixels and in labels.
+    """A clip of which `other` makes up the part 1 - share, in pixels, flow and labels.
 
     Boxes, actors and everything else are the first clip's: the second is a disturbance that has
     no boxes to be found. Its labels, as the mean over its actors, take their part of each of the
     first clip's labels, which become float32 [N, C] in [0, 1]; without actors it takes none.
 
     Raises:
-        InputError: Clips of different sizes, or a share outside [0, 1].
+        InputError: Clips of different sizes, flow in one of them only, or a share outside [0, 1].
 
     Source: mixup: Beyond empirical risk minimization, Sec. 2; boxes as said above.
     """
@@ -57,6 +57,12 @@ def mix(clip: Clip, other: Clip, share: float) -> Clip:
             "clips cannot be mixed",
             expected="two clips of one size, share in [0, 1]",
             found=f"{clip.frames.shape} and {other.frames.shape}, share {share}",
+        )
+    if (clip.flow is None) != (other.flow is None):
+        raise InputError(
+            "clips cannot be mixed",
+            expected="flow in both clips or in none",
+            found=f"in {(clip if other.flow is None else other).video!r} only",
         )
     weight = round(share * 256)
     mixed = clip.frames.astype(np.uint16)
@@ -67,4 +73,7 @@ def mix(clip: Clip, other: Clip, share: float) -> Clip:
     labels = clip.labels.astype(np.float32)
     if len(other.labels):
         labels = share * labels + (1 - share) * other.labels.mean(axis=0, dtype=np.float32)
-    return replace(clip, frames=mixed.astype(np.uint8), labels=labels.astype(np.float32))
+    flow = clip.flow
+    if flow is not None and other.flow is not None:
+        flow = np.float32(share) * flow + np.float32(1 - share) * other.flow
+    return replace(clip, frames=mixed.astype(np.uint8), labels=labels.astype(np.float32), flow=flow)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from stad_data import flow_vectors
 from stad_data.clip_tracks import cut_boxes
 from stad_data.clips import Clip
 from stad_data.placement import Placement
@@ -74,4 +75,5 @@ def rotated(clip: Clip, degrees: float, *, visible: float) -> Clip:
         placement=placement,
         masks=None if clip.masks is None else warp_masks(clip.masks, step, size),
         tracks=None if clip.tracks is None else clip.tracks.moved(move).cut(size, visible),
+        flow=None if clip.flow is None else flow_vectors.turned(clip.flow, step, size),
     )

@@ -42,8 +42,7 @@ def keyframe_samples(
         # A video shorter than the first half step is met in its middle.
         frames = frames[min(every // 2, len(frames) // 2) :: every]
         if not empty:
-            busy = [track.frames for track in annotation.tracks]
-            frames = np.intersect1d(frames, np.concatenate([np.zeros(0, np.int64), *busy]))
+            frames = np.intersect1d(frames, annotation.table.frames)
         rows.append(np.stack([np.full(len(frames), number, np.int64), frames], axis=1))
     return np.concatenate(rows)
 

@@ -3,19 +3,22 @@
 Every transform is a callable ``(clip, rng) -> clip``; all chance comes from the given generator.
 Pixels go through PyTorch's uint8 resize; boxes are our own arithmetic, and each transform updates
 ``clip.placement``, so that ``clip.placement.to_source`` takes boxes back exactly and
-``stad_data.warping.undo`` maps. A clip's masks and tracks move along. Needs the extra ``torch``.
+``stad_data.warping.undo`` maps. A clip's masks, tracks and flow move along. Needs the extra
+``torch``.
 
 Suffix legend: T = frames, H, W = height and width, N = actors.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
+from stad_data import flow_vectors
 from stad_data.clip_tracks import cut_boxes
 from stad_data.clips import Clip
 from stad_data.colours import ColorJitter as ColorJitter
@@ -27,6 +30,7 @@ from stad_data.warping import warp_masks
 from stad_eval import InputError
 
 Transform = Callable[[Clip, np.random.Generator], Clip]
+_Pixel = TypeVar("_Pixel", np.uint8, np.float32)
 
 
 @dataclass(frozen=True)
@@ -133,12 +137,13 @@ class RandomScaledCrop:
         left, right, at_x, wide = _window(width, out_width, factor * wider, rng.random())
         top, bottom, at_y, high = _window(height, out_height, factor / wider, rng.random())
         pixels = _resize(clip.frames[:, top:bottom, left:right], wide, high)
-        if (wide, high) != self.size:
-            canvas = np.zeros((len(pixels), out_height, out_width, 3), np.uint8)
-            canvas[:, at_y : at_y + high, at_x : at_x + wide] = pixels
-            pixels = canvas
+        frames, flow = _on_canvas(pixels, (at_x, at_y), self.size), clip.flow
+        if flow is not None:
+            flow = flow_vectors.resized(flow[:, top:bottom, left:right], wide, high)
+            flow = _on_canvas(flow, (at_x, at_y), self.size)
         factors = (wide / (right - left), high / (bottom - top))
-        return _cut(_moved(clip, pixels, (-left, -top), factors, (at_x, at_y)), self.visible)
+        moved = _moved(clip, frames, flow, (-left, -top), factors, (at_x, at_y))
+        return _cut(moved, self.visible)
 
 
 @dataclass(frozen=True)
@@ -175,6 +180,7 @@ class RandomFlip:
             placement=clip.placement.flipped(width),
             masks=None if clip.masks is None else clip.masks[:, :, ::-1],
             tracks=None if clip.tracks is None else clip.tracks.moved(flip.to_clip),
+            flow=None if clip.flow is None else flow_vectors.mirrored(clip.flow),
         )
 
 
@@ -213,6 +219,7 @@ class TemporalFlip:
             placement=clip.placement.reversed(),
             masks=None if clip.masks is None else clip.masks[::-1],
             tracks=None if clip.tracks is None else clip.tracks.reversed(),
+            flow=None if clip.flow is None else flow_vectors.backwards(clip.flow),
         )
 
 
@@ -220,7 +227,7 @@ class TemporalFlip:
 class RepeatKeyframe:
     """Replace every frame by the keyframe: what is left is what a single picture tells.
 
-    What is to be found stays as it was: boxes, tracks and masks.
+    What is to be found stays as it was: boxes, tracks and masks. Flow becomes 0.
     """
 
     def __call__(self, clip: Clip, _: np.random.Generator) -> Clip:
@@ -230,6 +237,7 @@ class RepeatKeyframe:
             clip,
             frames=np.repeat(clip.frames[middle : middle + 1], len(clip.frames), axis=0),
             indices=np.full_like(clip.indices, clip.indices[middle]),
+            flow=None if clip.flow is None else np.zeros_like(clip.flow),
         )
 
 
@@ -249,6 +257,18 @@ def _resize(frames: NDArray[np.uint8], width: int, height: int) -> NDArray[np.ui
         pixels, (height, width), mode="bilinear", align_corners=False, antialias=True
     )
     return np.ascontiguousarray(small.permute(0, 2, 3, 1).numpy())
+
+
+def _on_canvas(
+    pixels: NDArray[_Pixel], place: tuple[int, int], size: tuple[int, int]
+) -> NDArray[_Pixel]:
+    """Pixels [T, h, w, C] at a place of a black canvas [T, H, W, C]; as they are if as large."""
+    time, high, wide, channels = pixels.shape
+    if (wide, high) == size:
+        return pixels
+    canvas = np.zeros((time, size[1], size[0], channels), pixels.dtype)
+    canvas[:, place[1] : place[1] + high, place[0] : place[0] + wide] = pixels
+    return canvas
 
 
 def _check_flip(name: str, p: float, pairs: tuple[tuple[int, int], ...]) -> None:
@@ -282,17 +302,20 @@ def _exchanged(clip: Clip, pairs: tuple[tuple[int, int], ...]) -> Clip:
 
 def _resized(clip: Clip, width: int, height: int) -> Clip:
     factors = (width / clip.size[0], height / clip.size[1])
-    return _moved(clip, _resize(clip.frames, width, height), (0, 0), factors, (0, 0))
+    frames = _resize(clip.frames, width, height)
+    flow = None if clip.flow is None else flow_vectors.resized(clip.flow, width, height)
+    return _moved(clip, frames, flow, (0, 0), factors, (0, 0))
 
 
 def _moved(
     clip: Clip,
     frames: NDArray[np.uint8],
+    flow: NDArray[np.float32] | None,
     before: tuple[int, int],
     factors: tuple[float, float],
     after: tuple[int, int],
 ) -> Clip:
-    """The clip with these frames, which are its own after a shift, a resize and a shift."""
+    """The clip with these frames and flow, its own after a shift, a resize and a shift."""
     step = Placement(size=clip.size).shifted(*before).scaled(*factors).shifted(*after)
     size = (frames.shape[2], frames.shape[1])
     return replace(
@@ -302,6 +325,7 @@ def _moved(
         placement=clip.placement.shifted(*before).scaled(*factors).shifted(*after),
         masks=None if clip.masks is None else warp_masks(clip.masks, step.matrix, size),
         tracks=None if clip.tracks is None else clip.tracks.moved(step.to_clip),
+        flow=flow,
     )
 
 

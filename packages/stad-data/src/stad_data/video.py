@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stad_data.video_backend import Frame, FrameBackend
 from stad_data.video_decord import DECORD
 from stad_data.video_delegate import DelegatedFrames
-from stad_data.video_folder import FolderFrames
+from stad_data.video_folder import FolderFrames, Gaps
 from stad_data.video_image import Scaling
 from stad_data.video_pyav import PyAVFrames
 from stad_data.video_times import Timeline
@@ -60,6 +60,8 @@ class VideoReader:
             pictures; others are refused, see `stad_data.video_decord` and
             `stad_data.video_torchcodec`. A folder is read the same whatever the backend.
         fps: frames per second of a folder, which does not say so itself; None means 25 there.
+        gaps: what may be missing among the numbers of a folder's images: "refuse" nothing; "step"
+            all but every n-th; "close" anything (see `stad_data.video_folder.numbered_images`).
         timeout: seconds without progress after which waiting for the file ends with an InputError;
             None waits for ever. Work that hangs is abandoned, not ended: see
             `stad_data.video_watchdog`.
@@ -70,7 +72,7 @@ class VideoReader:
         ValueError: an option that cannot be.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - every one a choice of the reader's user
         self,
         path: Path | str,
         *,
@@ -80,6 +82,7 @@ class VideoReader:
         on_damage: Literal["raise", "stop"] = "raise",
         backend: Backend = "pyav",
         fps: float | None = None,
+        gaps: Gaps = "step",
         timeout: float | None = 60.0,
     ) -> None:
         self.path = Path(path)
@@ -94,13 +97,13 @@ class VideoReader:
         self._closed = False
         self._source_size: tuple[int, int] | None = None
         self._fps: float | None = None
-        self._frames = self._backend(scaling, fps)
+        self._frames = self._backend(scaling, fps, gaps)
         self._watched(self._frames.open)
 
-    def _backend(self, scaling: Scaling, fps: float | None) -> FrameBackend:
+    def _backend(self, scaling: Scaling, fps: float | None, gaps: Gaps) -> FrameBackend:
         if self.path.is_dir():
             complain = self.on_damage == "raise"
-            return FolderFrames(self.path, scaling=scaling, fps=fps, complain=complain)
+            return FolderFrames(self.path, scaling=scaling, fps=fps, gaps=gaps, complain=complain)
         if fps is not None:
             raise ValueError(f"fps: expected None for a file, which has its own, found {fps}")
         frames = PyAVFrames(

@@ -3,41 +3,34 @@
 The folder holds one image per frame: JPEG, PNG, BMP, WebP or PNM files whose names end in
 the frame's number before the suffix (`00001.jpg`, `img_00001.png`), all with the same beginning.
 They may start at any number, commonly 0 or 1: the lowest is frame 0. Other files are ignored.
-The kind of an image is told from its first bytes, not from its name. FFmpeg decodes it, so a JPEG's
-colours may differ by a few levels from other decoders', which interpolate chroma otherwise.
+Frames are counted by the images, not by their numbers: of `00000.jpg`, `00005.jpg`, `00010.jpg` the
+second is frame 1, and a rate is that of the images. See `video_image_files` for how images decode.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, get_args
 
 import numpy as np
-from av.codec.context import CodecContext
-from av.error import FFmpegError
-from av.packet import Packet
-from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from stad_data.video_backend import Frame, check_ranks
 from stad_data.video_image import ImageMaker, Orientation, PictureError, Scaling, orientation_of
+from stad_data.video_image_files import SUFFIXES, ImageDecoder, undecodable
 from stad_data.video_times import Timeline
 from stad_data.video_watchdog import Progress
 from stad_eval import InputError
 
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".pnm"})
+Gaps = Literal["refuse", "step", "close"]
+"""What may be missing among the numbers of a folder's images: nothing ("refuse"); all but every
+n-th ("step": 00000, 00005, 00010, ...; of fewer than three images nothing); anything ("close")."""
+
 _NUMBERED = re.compile(r"(?P<name>.*?)(?P<number>\d+)", re.ASCII | re.DOTALL)
 _DEFAULT_FPS = 25.0
-_MAGIC = (
-    (re.compile(rb"\xff\xd8\xff"), "mjpeg"),
-    (re.compile(rb"\x89PNG"), "png"),
-    (re.compile(rb"BM"), "bmp"),
-    (re.compile(rb"RIFF....WEBP", re.DOTALL), "webp"),
-    (re.compile(rb"P6"), "ppm"),
-    (re.compile(rb"P5"), "pgm"),
-)
+_LEAST_STEPPED = 3
 
 
 class FolderFrames:
@@ -47,6 +40,7 @@ class FolderFrames:
         path: the folder.
         scaling: the size of the images.
         fps: frames per second; None means 25.
+        gaps: what may be missing among the numbers.
         complain: whether a stream ends with an InputError at an image that is damaged.
 
     Raises:
@@ -54,12 +48,19 @@ class FolderFrames:
     """
 
     def __init__(
-        self, path: Path, *, scaling: Scaling, fps: float | None = None, complain: bool = True
+        self,
+        path: Path,
+        *,
+        scaling: Scaling,
+        fps: float | None = None,
+        gaps: Gaps = "step",
+        complain: bool = True,
     ) -> None:
         if fps is not None and not 0 < fps <= 1000:
             raise ValueError(f"fps: expected a rate over 0 and at most 1000, found {fps}")
         self.path = path
         self.scaling = scaling
+        self.gaps: Gaps = gaps
         self.complain = complain
         # NTSC rates come as floats such as 29.97002997: 1001 restores 30000/1001 exactly.
         self.rate = Fraction(_DEFAULT_FPS if fps is None else fps).limit_denominator(1001)
@@ -70,7 +71,7 @@ class FolderFrames:
         self.release()
 
     def __getstate__(self) -> dict[str, Any]:
-        open_now = ("progress", "_decoders", "_images")
+        open_now = ("progress", "_decoder", "_images")
         return {name: value for name, value in self.__dict__.items() if name not in open_now}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -80,7 +81,7 @@ class FolderFrames:
 
     def release(self) -> None:
         """Let go of the decoders; no file stays open anyway."""
-        self._decoders: dict[str, VideoCodecContext] = {}
+        self._decoder = ImageDecoder()
         self._images: dict[Orientation, ImageMaker] = {}
 
     def open(self) -> None:
@@ -90,7 +91,7 @@ class FolderFrames:
     def indexed(self) -> Timeline:
         """The frames, listed now where they are not known yet."""
         if self.timeline is None:
-            self._files = numbered_images(self.path)
+            self._files = numbered_images(self.path, gaps=self.gaps)
             times_N = np.arange(len(self._files)) * self.rate.denominator / self.rate.numerator
             self.timeline = Timeline(times_N=times_N, rate=self.rate)
         return self.timeline
@@ -137,45 +138,40 @@ class FolderFrames:
         try:
             return maker.make(picture)
         except PictureError as error:
-            raise _undecodable(file, str(error)) from error
+            raise undecodable(file, str(error)) from error
 
     def _decoded(self, file: Path) -> VideoFrame:
         try:
             data = file.read_bytes()
         except OSError as error:
-            raise _undecodable(file, error.strerror or str(error)) from error
-        kind = next((name for magic, name in _MAGIC if magic.match(data)), None)
-        if kind is None:
-            raise _undecodable(file, f"{len(data)} bytes of no kind that is known")
-        # The decoder lets the last few bytes of a JPEG be missing. Its picture data cannot hold the
-        # mark of the end, so one has to come behind the last start of picture data.
-        if kind == "mjpeg" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
-            raise _undecodable(file, f"{kind}: cut off")
-        decoder = self._decoders.pop(kind, None) or _decoder(kind)
-        try:
-            packet = Packet(data)
-            packet.is_keyframe = True  # else FFmpeg's PNG decoder adds the image to the one before
-            pictures = decoder.decode(packet)
-        except FFmpegError as error:
-            raise _undecodable(file, f"{kind}: {error.strerror}") from error
-        if len(pictures) != 1 or pictures[0].is_corrupt:
-            raise _undecodable(file, f"{kind}: cut off or damaged")
-        self._decoders[kind] = decoder  # only one that went well is used again
+            raise undecodable(file, error.strerror or str(error)) from error
+        picture = self._decoder.decode(data, file)
         self.progress.advance()
-        return pictures[0]
+        return picture
 
 
-def numbered_images(folder: Path) -> list[Path]:
-    """The images of a folder in the order of their numbers.
+def numbered_images(folder: Path, *, gaps: Gaps = "step") -> list[Path]:
+    """The images of a folder in the order of their numbers: the i-th one is frame i.
+
+    Args:
+        folder: the folder.
+        gaps: "refuse": a number missing in between is an error, since later frames would take an
+            earlier one's place. "step": the numbers may be a constant step apart, as in sets of
+            which every fifth frame is published; with fewer than three images they may not, as
+            nothing tells a step from a gap. "close": any number may be missing; for those who know
+            that these images are the frames.
 
     Raises:
-        InputError: none, names without a number or with several beginnings, a number twice, or a
-            number missing in between: then later frames would take an earlier one's place.
+        InputError: no images, names without a number or with several beginnings, a number twice, or
+            numbers missing that may not.
+        ValueError: another word for `gaps`.
     """
+    if gaps not in get_args(Gaps):
+        raise ValueError(f"gaps: expected one of {', '.join(get_args(Gaps))}, found {gaps!r}")
     found: dict[int, Path] = {}
     begun: tuple[str, Path] | None = None
     for file in sorted(folder.iterdir()):
-        if file.suffix.lower() not in _SUFFIXES or file.name.startswith("."):
+        if file.suffix.lower() not in SUFFIXES or file.name.startswith("."):
             continue
         match = _NUMBERED.fullmatch(file.stem)
         if match is None:
@@ -190,17 +186,18 @@ def numbered_images(folder: Path) -> list[Path]:
     if not found:
         raise _disorder(folder, "a folder without images")
     numbers = sorted(found)
-    for number, due in zip(numbers, range(numbers[0], numbers[-1] + 1), strict=False):
+    stepped = gaps == "step" and len(numbers) >= _LEAST_STEPPED
+    step = min(np.diff(numbers).tolist()) if stepped else 1
+    whole = range(numbers[0], numbers[-1] + 1, step)
+    for number, due in zip(numbers, () if gaps == "close" else whole, strict=False):
         if number != due:
-            raise _disorder(folder, f"no image numbered {due}, though {found[numbers[-1]].name}")
+            known = (
+                f"{found[number].name}, in steps of {step}"
+                if step > 1
+                else f"{found[numbers[-1]].name}"
+            )
+            raise _disorder(folder, f"no image numbered {due}, though {known}")
     return [found[number] for number in numbers]
-
-
-def _decoder(kind: str) -> VideoCodecContext:
-    decoder = cast("VideoCodecContext", CodecContext.create(kind, "r"))
-    decoder.thread_count = 1
-    decoder.options = {"err_detect": "explode"}
-    return decoder
 
 
 def _shown_size(picture: VideoFrame) -> tuple[int, int]:
@@ -211,17 +208,9 @@ def _disorder(folder: Path, found: str) -> InputError:
     return InputError(
         "the folder is not read as a video",
         path=folder,
-        expected="images numbered without a gap, such as 00001.jpg, 00002.jpg; or a video file",
+        expected="images numbered without a gap or in one step, such as 00001.jpg, 00002.jpg; or a "
+        "video file",
         found=found,
-        remedy="name the folder of one video's frames, or the video file itself",
-    )
-
-
-def _undecodable(file: Path, reason: str) -> InputError:
-    return InputError(
-        "the image of a frame cannot be read",
-        path=file,
-        expected="a whole JPEG, PNG, BMP, WebP or PNM file",
-        found=reason,
-        remedy="copy it again, or extract the frames again",
+        remedy="name the folder of one video's frames, or the video file itself; or take the "
+        'images that are there for its frames, by gaps="close"',
     )

@@ -3,6 +3,7 @@
 Suffix legend: P = packets in the file's order.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,13 +82,13 @@ def demuxed(source: VideoSource) -> PacketTable:
     """The table from reading all packets, from the file's first."""
     source.rewind()
     sequential = _may_be_sequential(source)
-    rows: list[tuple[int | None, ...]] = []
+    rows: list[tuple[int | None, int | None, int | None, bool, bool, int]] = []
     corrupt = False
     damage: str | None = None
     try:
         for packet in source.packets():
-            flags = packet.is_keyframe, packet.is_discard
-            rows.append((packet.pos, packet.pts, packet.dts, *flags, packet.size))
+            place = packet.pos, packet.pts, packet.dts
+            rows.append((*place, packet.is_keyframe, packet.is_discard, packet.size))
             corrupt |= packet.is_corrupt
             sequential = sequential and _shown_at_once(bytes(packet))
     except DamageError as error:
@@ -95,19 +96,22 @@ def demuxed(source: VideoSource) -> PacketTable:
     missing = source.missing_bytes() if damage is None else 0
     if missing:
         damage = f"the file was cut off: {missing} bytes are missing at its end"
-    known = [[NONE if value is None else int(value) for value in row] for row in rows]
-    pos_P, pts_P, dts_P, key_P, discard_P, size_P = np.array(known, np.int64).reshape(-1, 6).T
+    pos, pts, dts, key, discard, size = zip(*rows, strict=True) if rows else ((),) * 6
     return PacketTable(
-        pos_P=pos_P,
-        pts_P=pts_P,
-        dts_P=dts_P,
-        key_P=key_P.astype(bool),
-        discard_P=discard_P.astype(bool),
-        size_P=size_P,
+        pos_P=_known(pos),
+        pts_P=_known(pts),
+        dts_P=_known(dts),
+        key_P=np.array(key, np.bool_),
+        discard_P=np.array(discard, np.bool_),
+        size_P=np.array(size, np.int64),
         sequential=sequential,
         corrupt=corrupt,
         damage=damage,
     )
+
+
+def _known(values: Sequence[int | None]) -> NDArray[np.int64]:
+    return np.array([NONE if value is None else value for value in values], np.int64)
 
 
 def may_be_listed(source: VideoSource) -> bool:
@@ -142,8 +146,7 @@ def listed(source: VideoSource) -> PacketTable | None:
 
 def _confirmed(source: VideoSource, samples: SampleTable, origin: int) -> PacketTable | None:
     """The table on FFmpeg's clock, where the first packets are what it says."""
-    source.rewind()
-    first = [packet for _, packet in zip(range(_CONFIRMED), source.packets(), strict=False)]
+    first = source.peek(_CONFIRMED)
     if not 0 < len(first) <= samples.pos_P.size or first[0].pts is None:
         return None
     dts_P = samples.dts_P + origin

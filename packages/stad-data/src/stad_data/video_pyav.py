@@ -31,6 +31,7 @@ from stad_eval import InputError
 _KEPT_FRAMES = 128
 _KEPT_BYTES = 64 * 2**20
 _EARLY = 100  # frames
+_PASSED = 4  # frames
 _REORDERED = 32  # packets; no codec shows a picture so much later than it is decoded
 _WORTH_A_SEEK = 3  # frames; fewer are decoded and dropped
 
@@ -43,7 +44,8 @@ class PyAVFrames:
     decoded once, on the first call that needs the count.
 
     H.264 pictures that are not wanted and that no other picture is predicted from are left out.
-    Pictures that were decoded stay for a while, so overlapping windows decode each about once.
+    Where reads stay near each other, pictures that were decoded stay for a while, so that such
+    windows decode each about once. Reads here and there do not pay for the memory.
 
     Args:
         path: the video file.
@@ -76,7 +78,9 @@ class PyAVFrames:
         self._unopened()
 
     def __getstate__(self) -> dict[str, Any]:
-        open_now = ("progress", "_source", "_images", "_run", "_next", "_kept", "_most_kept")
+        open_now = (
+            *("progress", "_source", "_images", "_run", "_next", "_began", "_kept", "_keeps"),
+        )
         return {name: value for name, value in self.__dict__.items() if name not in open_now}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -93,9 +97,10 @@ class PyAVFrames:
         """Drop the decoder's position and the kept pictures."""
         self._run: Any = None
         self._next = 0
+        self._began = 0  # the first frame of the run
+        self._keeps = False
         self._plan: tuple[int, int, frozenset[int]] = (0, -1, frozenset())
         self._kept: OrderedDict[int, VideoFrame] = OrderedDict()
-        self._most_kept = 1
 
     # --- the file ---------------------------------------------------------------------------
 
@@ -209,48 +214,55 @@ class PyAVFrames:
 
     def images(self, ranks: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """(index, image) of frames, which are given in increasing order."""
-        early = self._early(ranks)
-        if early is not None:
-            for rank, picture in early.items():
-                yield rank, self._image(picture)
+        early = 0
+        for rank, picture in self._early(ranks):
+            yield rank, self._image(picture)
+            early += 1
+        ranks = ranks[early:]
+        if not ranks:
             return
         check_ranks(self.path, ranks, self.indexed())
         plan = ranks[0], ranks[-1], frozenset(ranks)
-        first, last, _ = self._plan
-        # A frame between those of the read before, and not kept: it had been left out.
-        passed = range(first + 1, min(last, self._next))
-        self._dense |= any(rank in passed and rank not in self._kept for rank in ranks)
+        if self._keeps:
+            first, last, _ = self._plan
+            # A frame between those of the read before, and not kept: it had been left out.
+            passed = range(first + 1, min(last, self._next))
+            self._dense |= any(rank in passed and rank not in self._kept for rank in ranks)
+        near = self._began - _KEPT_FRAMES <= ranks[-1] and ranks[0] < self._next + _KEPT_FRAMES
+        self._keeps = near and self._next > 0
         self._plan = plan
         for rank in ranks:
             picture = self._picture(rank)
             self._plan = plan
             yield rank, self._image(picture)
 
-    def _early(self, ranks: Sequence[int]) -> dict[int, VideoFrame] | None:
+    def _early(self, ranks: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
         """Frames near the start of a file that has just been opened, without any index.
 
         Frame i is the i-th picture of a decoder that began at the first packet. Where the file
-        brings no table along, it takes less to decode a few than to read all packets.
-        None: not so near, or not so simple.
+        brings no table along, it takes less to decode a few than to read all packets; where it
+        does, that holds if there are no others to be left out. Ends where it is not so simple:
+        the index tells about the rest.
         """
         if self._index is not None or not 0 <= ranks[0] <= ranks[-1] < _EARLY:
-            return None
+            return
         source = self.source()
-        if not source.untouched or may_be_listed(source) or source.missing_bytes():
-            return None
+        all_wanted = ranks[-1] < len(ranks) + _PASSED
+        if not source.untouched or source.missing_bytes():
+            return
+        if may_be_listed(source) and not all_wanted:
+            return
         wanted, numbers = frozenset(ranks), count()
-        found: dict[int, VideoFrame] = {}
         try:
             for rank, (_, picture) in enumerate(source.decode(lambda _: next(numbers))):
                 if rank == 0 and self._shape is None:
                     self._learn_shape(picture)
                 if rank in wanted:
-                    found[rank] = picture
+                    yield rank, picture
                 if rank == ranks[-1]:
-                    return found
+                    return
         except DamageError:
             pass
-        return None
 
     def _needed(self, rank: int) -> bool:
         """Whether a frame has to be decoded even if no other is predicted from it."""
@@ -317,7 +329,7 @@ class PyAVFrames:
             if found <= rank:
                 # The picture was kept; the caller finds it there or goes on behind it.
                 self._run = _again(found, self._kept[found], self._run)
-                self._next = found
+                self._next = self._began = found
                 return
         raise LostError(f"frame {rank} does not come after any keyframe")
 
@@ -333,10 +345,9 @@ class PyAVFrames:
             raise LostError(f"frame {rank} came where {due} was due")
         self._next = rank + 1
         if rank not in self._kept:
-            if not self._kept:
-                self._most_kept = max(1, min(_KEPT_FRAMES, _KEPT_BYTES // _bytes_of(picture)))
             self._kept[rank] = picture
-            if len(self._kept) > self._most_kept:
+            most = min(_KEPT_FRAMES, _KEPT_BYTES // _bytes_of(picture)) if self._keeps else 1
+            while len(self._kept) > max(1, most):
                 self._kept.popitem(last=False)
         return rank, picture
 

@@ -5,11 +5,12 @@ reading is a `DamageError`, which the reader turns into an InputError that says 
 """
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import cast
 
@@ -84,6 +85,7 @@ class VideoSource:
         self.owner = os.getpid()
         self._container: InputContainer | None = None
         self._demuxed: Iterator[Packet] | None = None
+        self._peeked: deque[Packet] = deque()
         self.untouched = False
         _check_file(path)
         self._open()
@@ -148,6 +150,7 @@ class VideoSource:
     def close(self) -> None:
         """Close the file; a second call does nothing."""
         self._demuxed = None
+        self._peeked.clear()
         container, self._container = self._container, None
         if container is not None:
             container.close()
@@ -159,6 +162,7 @@ class VideoSource:
         offset is shared, so reading would disturb the parent. The child keeps it untouched.
         """
         self._demuxed = None
+        self._peeked.clear()
         container, self._container = self._container, None
         if container is not None:
             _abandoned.append(container)
@@ -174,10 +178,23 @@ class VideoSource:
             DamageError: the container cannot seek there.
         """
         self.untouched = False
+        self._peeked.clear()
         try:
             self.container.seek(stamp, stream=self.stream, backward=True, any_frame=False)
         except FFmpegError as error:
             raise DamageError(f"seeking failed: {error.strerror}") from error
+
+    def peek(self, count: int) -> list[Packet]:
+        """The first packets of an untouched source, which stays so: `packets` begins with them.
+
+        Raises:
+            DamageError: as `packets`.
+        """
+        self.rewind()
+        found = list(islice(self.packets(), count))
+        self._peeked.extend(found)
+        self.untouched = True
+        return found
 
     def packets(self) -> Iterator[Packet]:
         """The video stream's packets from the present position, in the file's order.
@@ -186,6 +203,8 @@ class VideoSource:
             DamageError: the container's structure is broken here, or a packet is cut short.
         """
         self.untouched = False
+        while self._peeked:
+            yield self._peeked.popleft()
         while True:
             # One for all, also after seeking: PyAV loses some bytes for each that is begun.
             demuxed = self._demuxed or self.container.demux(self.stream)

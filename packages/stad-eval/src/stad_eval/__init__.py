@@ -8,7 +8,13 @@ from stad_eval.error_breakdown import ErrorBreakdown
 from stad_eval.error_gains import ErrorGains
 from stad_eval.error_types import ErrorTypes
 from stad_eval.errors import confusion
-from stad_eval.evidence import Evidence, frame_evidence, tube_evidence
+from stad_eval.evidence import (
+    Evidence,
+    frame_evidence,
+    frame_evidence_of,
+    tube_evidence,
+    tube_evidence_of,
+)
 from stad_eval.explain import Explanation, differences, explain_frames, explain_options
 from stad_eval.formats import detections_json, safe_pickle
 from stad_eval.formats.act_pickle import (
@@ -30,8 +36,9 @@ from stad_eval.formats.tubelet_files import TubeletFiles, read_tubelets
 from stad_eval.formats.tubes_json import read_tubes_json, write_tubes_json
 from stad_eval.formats.tubes_npz import read_tubes_npz, write_tubes_npz
 from stad_eval.formats.youtube_vos_meta import read_youtube_vos_classes
-from stad_eval.frame import FrameResult, actor_ap, frame_map, frame_maps
-from stad_eval.frame_errors import frame_errors
+from stad_eval.frame import FrameResult, actor_ap, frame_map, frame_maps, frame_maps_of
+from stad_eval.frame_errors import frame_errors, frame_errors_of
+from stad_eval.frame_matches import FrameMatches, frame_matches
 from stad_eval.frame_parts import FramePartial
 from stad_eval.greedy_linking import TubeletLinker
 from stad_eval.input_error import InputError
@@ -49,6 +56,7 @@ from stad_eval.mask_protocols import MaskProtocol, mask_protocol
 from stad_eval.mask_result import MaskResult, MaskStatistics, ObjectScores, combine_masks
 from stad_eval.mask_scoring import score_mask_video, score_masks
 from stad_eval.masks import boundary_measure, region_similarity
+from stad_eval.mmaction2_linking import mmaction2_tubes
 from stad_eval.person_localisation import PersonResult, person_ap
 from stad_eval.precision import PrecisionRecall, average_precision, precision_recall
 from stad_eval.preflight import Finding, check_boxes, check_tubes
@@ -62,7 +70,8 @@ from stad_eval.shards import (
 from stad_eval.suppression import Suppression
 from stad_eval.tables import Boxes, annotated_frames, check_truth, concatenate, empty_boxes
 from stad_eval.trimming import Trimming, trim_rows
-from stad_eval.tube_errors import tube_errors
+from stad_eval.tube_errors import tube_errors, tube_errors_of
+from stad_eval.tube_matches import TubeMatches, tube_matches
 from stad_eval.tube_nms import tube_nms
 from stad_eval.tube_protocols import TubeProtocol, tube_protocol
 from stad_eval.tube_rows import tubes_of_rows
@@ -80,7 +89,14 @@ from stad_eval.tubelet_linking import (
 from stad_eval.tubelets import Tubelets, empty_tubelets, frame_boxes, frame_nms, tubelet_nms
 from stad_eval.tubes import Tube, tube_iou
 from stad_eval.version import __version__
-from stad_eval.video import Coverage, VideoResult, combine_videos, video_map, video_map_streamed
+from stad_eval.video import (
+    Coverage,
+    VideoResult,
+    combine_videos,
+    video_map,
+    video_map_of,
+    video_map_streamed,
+)
 from stad_eval.video_shards import VideoPartial, video_partial
 from stad_eval.viterbi import ViterbiLinking, viterbi_rows
 
@@ -99,6 +115,7 @@ __all__ = [
     "Evidence",
     "Explanation",
     "Finding",
+    "FrameMatches",
     "FramePartial",
     "FrameProtocol",
     "FrameResult",
@@ -120,6 +137,7 @@ __all__ = [
     "Trimming",
     "Tube",
     "TubeFile",
+    "TubeMatches",
     "TubeProtocol",
     "TubeletFiles",
     "TubeletLinker",
@@ -160,10 +178,14 @@ __all__ = [
     "formats",
     "frame_boxes",
     "frame_errors",
+    "frame_errors_of",
     "frame_evidence",
+    "frame_evidence_of",
     "frame_map",
     "frame_map_streamed",
     "frame_maps",
+    "frame_maps_of",
+    "frame_matches",
     "frame_nms",
     "frame_partial",
     "link",
@@ -176,6 +198,7 @@ __all__ = [
     "map_overlap",
     "map_tubes",
     "mask_protocol",
+    "mmaction2_tubes",
     "paired_iou",
     "pairwise_iou",
     "person_ap",
@@ -206,13 +229,17 @@ __all__ = [
     "trim_rows",
     "tube_boxes",
     "tube_errors",
+    "tube_errors_of",
     "tube_evidence",
+    "tube_evidence_of",
     "tube_iou",
+    "tube_matches",
     "tube_nms",
     "tube_protocol",
     "tubelet_nms",
     "tubes_of_rows",
     "video_map",
+    "video_map_of",
     "video_map_streamed",
     "video_means",
     "video_partial",

@@ -9,20 +9,10 @@ import sys
 from collections.abc import Sequence
 
 from stad_eval.commands import ava, compare, explain, link, masks, persons, report, tubes
-from stad_eval.input_error import InputError
+from stad_eval.failures import drop_output, explained
 from stad_eval.version import __version__
 
 COMMANDS = (ava, tubes, masks, link, persons, explain, compare, report)
-
-# The path that was given cannot be used: the user can mend that. Everything else (a full disk, a
-# read error) is the machine's doing.
-_USERS_PATH = (
-    FileNotFoundError,
-    FileExistsError,
-    NotADirectoryError,
-    IsADirectoryError,
-    PermissionError,
-)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -61,29 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever read our output has seen enough
-        _drop_stdout()
+        drop_output()
         return 1
     except Exception as error:
         if os.environ.get("STAD_DEBUG") == "1":
             raise
-        message, code = _explained(error)
+        message, code = explained(error)
         sys.stderr.write(f"stad-eval: {message}\n")
         return code
     return 0
-
-
-def _explained(error: Exception) -> tuple[str, int]:
-    if isinstance(error, InputError):
-        return str(error), 2
-    if isinstance(error, OSError):
-        named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        return named, 2 if isinstance(error, _USERS_PATH) else 1
-    if isinstance(error, MemoryError):
-        return "not enough memory", 1
-    text = f"{type(error).__name__}: {error}"
-    return f"this should not have happened ({text}); STAD_DEBUG=1 shows where", 1
-
-
-def _drop_stdout() -> None:
-    """Let nothing more be written to a pipe that is closed, at exit neither."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -15,16 +15,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stad_eval.error_curves import (
-    RisingPoints,
-    area,
-    best_later,
-    class_rows,
-    counted_up,
-    rising_points,
-)
+from stad_eval.class_columns import RisingPoints
+from stad_eval.error_curves import area, best_later, counted_up
 from stad_eval.input_error import InputError
 from stad_eval.judgement import Judgement
+from stad_eval.precision import Rule
 from stad_eval.version import __version__
 
 Kinds = Literal["strict", "act", "multisports"]
@@ -172,9 +167,9 @@ def error_breakdown(
         if judged.truths[place] == 0:
             per_class[name] = None
             continue
-        score = judged.score[class_rows(judged, place)]
         of_class = kind[judged.start[place] : judged.start[place + 1]]
-        values = _class_parts(judged, score, of_class, int(judged.truths[place]), rule)
+        points = judged.columns[place].rising(of_class < 0)
+        values = _class_parts(points, of_class, int(judged.truths[place]), judged.average, rule)
         per_class[name] = dict(zip(("AP", *parts, "missed"), values, strict=True))
     defined = [row for row in per_class.values() if row is not None]
     return ErrorBreakdown(
@@ -241,19 +236,18 @@ def _multisports_conditions(judged: Judgement) -> dict[str, NDArray[np.bool_]]:
 
 
 def _class_parts(
-    judged: Judgement,
-    score: NDArray[np.floating],
+    points: RisingPoints,
     kind: NDArray[np.int8],
     truths: int,
+    average: Rule,
     rule: BreakdownRule,
 ) -> list[float]:
     """Average precision, the parts, and what is missed, of one class."""
     correct = kind < 0
-    points = rising_points(correct, score, grouped=judged.ties == "grouped")
     counts = [counted_up(kind == part) for part in range(len(PARTS[rule.kinds]))]
     if rule.curve == "own-envelope":
         values = [_own_envelope(each, correct, truths) for each in (counted_up(correct), *counts)]
-    elif judged.average == "all-point":
+    elif average == "all-point":
         values = [area(points, truths, "all-point"), *_at_precision(points, counts, truths)]
     else:
         values = _trapezoids(points, counts, truths, single=rule.single_precision)

@@ -1,53 +1,14 @@
-"""Points of precision-recall curves that add recall, and areas made of them.
+"""Areas made of the points of precision-recall curves that add recall.
 
-All other points leave the area as it is, and true positives are few: once the counts of errors up
-to these points are known, an analysis costs next to nothing.
+Once the counts of errors up to these points are known, an analysis costs next to nothing.
 Suffix legend: n = detections of a class by falling score, H = points of its curve that add recall.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stad_eval.judgement import Judgement
+from stad_eval.class_columns import RisingPoints
 from stad_eval.precision import Rule
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class RisingPoints:
-    """Where a curve gains recall: counts of detections and hits at each such point and before it.
-
-    Attributes:
-        end, hits: int64 [H], detections and true positives down to the point's score.
-        before, hits_before: int64 [H], the same down to the point before it.
-    """
-
-    end: NDArray[np.int64]
-    hits: NDArray[np.int64]
-    before: NDArray[np.int64]
-    hits_before: NDArray[np.int64]
-
-
-def rising_points(
-    correct: NDArray[np.bool_], score: NDArray[np.floating], *, grouped: bool
-) -> RisingPoints:
-    """Of detections [n] by falling score; equal scores are one point if `grouped`."""
-    at = np.flatnonzero(correct)
-    if not grouped:
-        count = np.arange(at.size)
-        return RisingPoints(end=at + 1, hits=count + 1, before=at, hits_before=count)
-    falling = -score
-    wanted = falling[at]
-    last = np.append(np.diff(wanted) != 0, True)[: at.size]
-    wanted = wanted[last]
-    hits = np.flatnonzero(last) + 1
-    return RisingPoints(
-        end=np.searchsorted(falling, wanted, side="right"),
-        hits=hits,
-        before=np.searchsorted(falling, wanted, side="left"),
-        hits_before=np.append(0, hits[:-1])[: hits.size],
-    )
 
 
 def area(points: RisingPoints, truths: int, rule: Rule) -> float:
@@ -71,11 +32,6 @@ def best_later(precision: NDArray[np.float64]) -> NDArray[np.intp]:
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     own = np.where(precision == envelope, np.arange(precision.size), precision.size)
     return np.minimum.accumulate(own[::-1])[::-1]
-
-
-def class_rows(judged: Judgement, place: int) -> NDArray[np.intp]:
-    """The detections of a class by falling score."""
-    return judged.order[judged.start[place] : judged.start[place + 1]]
 
 
 def counted_up(flags: NDArray[np.bool_]) -> NDArray[np.int64]:

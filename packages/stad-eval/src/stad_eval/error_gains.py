@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from stad_eval.error_curves import RisingPoints, area, class_rows, counted_up, rising_points
+from stad_eval.class_columns import ClassColumn, RisingPoints
+from stad_eval.error_curves import area, counted_up
 from stad_eval.judgement import Judgement
 from stad_eval.version import __version__
 
@@ -88,12 +89,13 @@ class ErrorGains:
 class _Fix:
     """What an oracle changes.
 
-    Detections of the kinds `gone` (places in `KINDS`) vanish, except `hits`, which become right;
-    `moved` are right as another class, `moved_label`. Of each class `fewer` ground truths [C] go.
+    Detections of the kinds `gone` (places in `KINDS`) vanish, except `hits`, which become right
+    (flags [N], in the order of the curves); `moved` are right as another class, `moved_label`. Of
+    each class `fewer` ground truths [C] go.
     """
 
     gone: int | None = None
-    hits: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, dtype=np.intp))
+    hits: NDArray[np.bool_] | None = None
     moved: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, dtype=np.intp))
     moved_label: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     fewer: NDArray[np.int64] | None = None
@@ -127,7 +129,9 @@ def error_gains(judged: Judgement, *, floor: float = 0.1) -> ErrorGains:
                 label = judged.truth_label[to[best]]
                 fixes[name] = _Fix(gone=place, moved=best, moved_label=label)
             else:
-                fixes[name] = _Fix(gone=place, hits=best)
+                right = np.zeros(kind.size, dtype=np.bool_)
+                right[best] = True
+                fixes[name] = _Fix(gone=place, hits=right[judged.order])
     classes = len(judged.classes)
     # Ground truth that is counted without being there to be found is missed too.
     lost = judged.truths - np.bincount(judged.truth_label[~free_M], minlength=classes)
@@ -158,7 +162,7 @@ def _kinds(judged: Judgement, floor: float) -> NDArray[np.int8]:
     return kind
 
 
-def _best(rows: NDArray[np.intp], to: NDArray[np.int64], judged: Judgement) -> NDArray[np.intp]:
+def _best(rows: NDArray[np.intp], to: NDArray[np.integer], judged: Judgement) -> NDArray[np.intp]:
     """Of the rows that would find the same ground truth, the one of the best score."""
     order = rows[np.lexsort((judged.label[rows], -judged.score[rows], to[rows]))]
     return order[np.diff(to[order], prepend=-1) != 0]
@@ -205,16 +209,17 @@ class _Column:
     """The detections of one class by falling score, and the curve's points as they are."""
 
     place: int
+    rows: slice
     kind: NDArray[np.int8]
-    falling: NDArray[np.floating]
+    column: ClassColumn
     points: RisingPoints
 
     @staticmethod
     def of(judged: Judgement, by_class: NDArray[np.int8], place: int) -> "_Column":
-        kind = by_class[judged.start[place] : judged.start[place + 1]]
-        score = judged.score[class_rows(judged, place)]
-        points = rising_points(kind < 0, score, grouped=judged.ties == "grouped")
-        return _Column(place=place, kind=kind, falling=-score, points=points)
+        rows = slice(int(judged.start[place]), int(judged.start[place + 1]))
+        kind, column = by_class[rows], judged.columns[place]
+        points = column.rising(kind < 0)
+        return _Column(place=place, rows=rows, kind=kind, column=column, points=points)
 
     def fixed(self, judged: Judgement, fix: _Fix, as_is: float) -> float:
         """Average precision after the fix; `as_is` where that is not defined."""
@@ -230,20 +235,18 @@ class _Column:
         return area(self._mended(judged, fix), truths, judged.average)
 
     def _mended(self, judged: Judgement, fix: _Fix) -> RisingPoints:
-        points, grouped = self.points, judged.ties == "grouped"
+        points = self.points
         if fix.gone is None:
             return points
         wrong = self.kind == fix.gone
-        hits = fix.hits[judged.label[fix.hits] == self.place]
-        if hits.size:
-            right = np.zeros(judged.label.size, dtype=np.bool_)
-            right[hits] = True
-            right = right[class_rows(judged, self.place)]
-            points = rising_points((self.kind < 0) | right, -self.falling, grouped=grouped)
+        if fix.hits is not None:
+            right = fix.hits[self.rows]
+            points = self.column.rising((self.kind < 0) | right)
             wrong &= ~right
         gone = counted_up(wrong)
         moved = np.sort(-judged.score[fix.moved[fix.moved_label == self.place]])
         if moved.size:
+            grouped = judged.ties == "grouped"
             return (self._with_grouped if grouped else self._with_rows)(points, moved, gone)
         end, before = (at - gone[at] for at in (points.end, points.before))
         return replace(points, end=end, before=before)
@@ -252,12 +255,12 @@ class _Column:
         self, points: RisingPoints, moved: NDArray[np.floating], gone: NDArray[np.int64]
     ) -> RisingPoints:
         """The points after `moved`, by falling score, came in right and others went."""
-        own = self.falling[points.before]
+        own = self.column.falling[points.before]
         wanted = np.sort(np.concatenate([own, moved]), kind="stable")
         wanted = wanted[np.append(True, np.diff(wanted) != 0)]
         count = np.append(0, points.hits)
-        end = np.searchsorted(self.falling, wanted, side="right")
-        before = np.searchsorted(self.falling, wanted, side="left")
+        end = np.searchsorted(self.column.falling, wanted, side="right")
+        before = np.searchsorted(self.column.falling, wanted, side="left")
         end, before = end - gone[end], before - gone[before]
         new = np.searchsorted(moved, wanted, side="right")
         new_before = np.searchsorted(moved, wanted, side="left")
@@ -272,7 +275,7 @@ class _Column:
         self, points: RisingPoints, moved: NDArray[np.floating], gone: NDArray[np.int64]
     ) -> RisingPoints:
         """As `_with_grouped`, each row a point; `moved` stands after rows of equal score."""
-        place = np.searchsorted(self.falling, moved, side="right")
+        place = np.searchsorted(self.column.falling, moved, side="right")
         end = np.concatenate([points.end, place])
         new = np.repeat([0, 1], [points.end.size, moved.size])
         order = np.lexsort((new, end))

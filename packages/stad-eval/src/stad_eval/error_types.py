@@ -82,7 +82,7 @@ def error_types(judged: Judgement, *, min_score: float | None = None) -> ErrorTy
         [TYPES.index(each) for each in ("true positive", "duplicate", *TYPES[1:3])],
         default=TYPES.index("background"),
     )
-    cell = judged.label * len(TYPES) + kind
+    cell = judged.label.astype(np.int64) * len(TYPES) + kind
     if min_score is not None:
         cell = cell[judged.score >= min_score]
     shape = (len(judged.classes), len(TYPES))

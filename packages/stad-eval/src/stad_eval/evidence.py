@@ -4,24 +4,22 @@ Suffix legend: N = detections, V = videos, C = classes.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stad_eval.frame_rows import NO_FRAMES, evaluated_classes, scored_rows
+from stad_eval.frame import frame_maps_of
+from stad_eval.frame_matches import FrameMatches, frame_matches
+from stad_eval.frame_rows import NO_FRAMES
 from stad_eval.input_error import InputError
 from stad_eval.precision import Rule
-from stad_eval.protocols import FrameProtocol, frame_protocol
-from stad_eval.scored_tubes import scored_tubes
-from stad_eval.shards import combine, frame_partial
-from stad_eval.tables import Boxes, indices_of
-from stad_eval.tube_matching import match_tubes, preference, ranking
-from stad_eval.tube_nms import tube_nms
-from stad_eval.tube_overlap import pairs_within, tube_overlaps
-from stad_eval.tube_protocols import TubeProtocol, tube_protocol
+from stad_eval.protocols import FrameProtocol
+from stad_eval.tables import Boxes
+from stad_eval.tube_matches import TubeMatches, tube_matches
+from stad_eval.tube_protocols import TubeProtocol
 from stad_eval.tube_tables import Tubes
-from stad_eval.video import video_map
+from stad_eval.video import video_map_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,25 +85,32 @@ def frame_evidence(
     Raises:
         InputError: as `frame_map`.
     """
-    options = frame_protocol(protocol) if isinstance(protocol, str) else protocol
-    part = frame_partial(truth, found, options, ious=(iou,), exclude=exclude)
-    scored = scored_rows(truth, found, options, exclude)
-    names = tuple(dict.fromkeys((*truth.videos, *found.videos)))
+    matches = frame_matches(truth, found, protocol, ious=(iou,), exclude=exclude)
+    return frame_evidence_of(matches, iou=iou)
+
+
+def frame_evidence_of(matches: FrameMatches, *, iou: float = 0.5) -> Evidence:
+    """As `frame_evidence`, of detections that are matched already, at `iou` among others.
+
+    Raises:
+        InputError: if they were not matched at `iou`.
+    """
+    scored, options, order = matches.scored, matches.protocol, matches.by_class
     video_of = scored.index.videos()
-    # The rows of a part stand by class, those of a class as they were.
-    order = np.argsort(scored.found.label, kind="stable")
-    truths = _table(video_of[scored.truth.frame], scored.truth.label, len(names), part.classes)
-    if options.excluded_truth == "counted":
-        truths = _all_truths(truth, options, names, part.classes)
     return Evidence(
-        videos=names,
-        classes=part.classes,
-        video=video_of[scored.found.frame][order],
-        label=scored.found.label[order],
-        score=part.score.astype(np.float64),
-        correct=part.correct[0],
-        truths=truths,
-        mean=combine([part])[iou].mean,
+        videos=scored.videos,
+        classes=scored.classes,
+        video=video_of[scored.found.frame[matches.rows[order]]],
+        label=matches.label[order].astype(np.int64),
+        score=matches.score[order].astype(np.float64),
+        correct=matches.taken_at(iou)[order] >= 0,
+        truths=_table(
+            video_of[scored.counted.frame],
+            scored.counted.label,
+            len(scored.videos),
+            scored.classes,
+        ),
+        mean=frame_maps_of(matches)[iou].mean,
         average=options.average,
         without_truth="none" if options.without_truth == "none" else "zero",
     )
@@ -119,32 +124,26 @@ def tube_evidence(
     Raises:
         InputError: as `video_map`.
     """
-    options = tube_protocol(protocol) if isinstance(protocol, str) else protocol
-    result = video_map(truth, found, options, iou=(iou,))
-    scored = scored_tubes(truth, found, options)
-    if options.nms is not None:
-        left = tube_nms(scored.found, threshold=options.nms, protocol=options)
-        scored = replace(scored, found=scored.found.select(left))
-    kept, true = scored.found, scored.truth
-    pairs = pairs_within(kept.video, true.video)
-    pairs = pairs.select(kept.label[pairs.a] == true.label[pairs.b])
-    won = match_tubes(
-        pairs,
-        tube_overlaps(kept, true, pairs, options),
-        ranking(kept, options),
-        preference(true, options),
-        (iou,),
-        options.matching,
-    )[0]
+    return tube_evidence_of(tube_matches(truth, found, protocol, iou=(iou,)), iou=iou)
+
+
+def tube_evidence_of(matches: TubeMatches, *, iou: float = 0.5) -> Evidence:
+    """As `tube_evidence`, of tubes that are matched already, at `iou` among others.
+
+    Raises:
+        InputError: if they were not matched at `iou`.
+    """
+    kept, true, options = matches.found, matches.truth, matches.protocol
+    result = video_map_of(matches, iou=(iou,))
     names = tuple(dict.fromkeys((*true.videos, *kept.videos)))
     return Evidence(
         videos=names,
-        classes=scored.classes,
+        classes=matches.classes,
         video=kept.video,
         label=kept.label,
         score=kept.score,
-        correct=won >= 0,
-        truths=_table(true.video, true.label, len(names), scored.classes),
+        correct=matches.taken_at(iou) >= 0,
+        truths=_table(true.video, true.label, len(names), matches.classes),
         mean=next(iter(result.mean.values())),
         average=options.average,
         without_truth="none" if options.without_truth == "none" else "zero",
@@ -156,13 +155,3 @@ def _table(
 ) -> NDArray[np.int64]:
     cells = np.bincount(video * len(classes) + label, minlength=videos * len(classes))
     return cells.reshape(videos, len(classes))
-
-
-def _all_truths(
-    truth: Boxes, options: FrameProtocol, names: tuple[str, ...], classes: tuple[str, ...]
-) -> NDArray[np.int64]:
-    """Ground truth of evaluated classes, that on excluded frames too."""
-    place = {name: at for at, name in enumerate(evaluated_classes(truth, options))}
-    label = indices_of(truth.classes, place)[truth.label]
-    video = indices_of(truth.videos, {name: at for at, name in enumerate(names)})[truth.video]
-    return _table(video[label >= 0], label[label >= 0], len(names), classes)

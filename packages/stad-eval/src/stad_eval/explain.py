@@ -7,10 +7,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import Field, dataclass, fields, replace
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from stad_eval.frame import frame_map
 from stad_eval.frame_rows import NO_FRAMES
 from stad_eval.input_error import InputError
 from stad_eval.protocols import FrameProtocol, frame_protocol
-from stad_eval.shards import combine, frame_partial
 from stad_eval.tables import Boxes
 
 
@@ -165,8 +165,7 @@ def explain_frames(
     """
 
     def mean(options: FrameProtocol) -> float:
-        part = frame_partial(truth, found, options, ious=(iou,), exclude=exclude)
-        return combine([part])[iou].mean
+        return frame_map(truth, found, options, iou=iou, exclude=exclude).mean
 
     one, other = (
         frame_protocol(each) if isinstance(each, str) else each for each in (first, second)

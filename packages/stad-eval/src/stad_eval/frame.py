@@ -2,13 +2,14 @@
 
 from collections.abc import Collection, Sequence
 
+from stad_eval.frame_matches import FrameMatches, frame_matches
 from stad_eval.frame_result import FrameResult
 from stad_eval.frame_rows import NO_FRAMES, persons
 from stad_eval.protocols import PERSON, FrameProtocol
-from stad_eval.shards import combine, frame_partial
+from stad_eval.shards import combine, frame_partial_of
 from stad_eval.tables import Boxes
 
-__all__ = ["FrameResult", "actor_ap", "frame_map", "frame_maps"]
+__all__ = ["FrameResult", "actor_ap", "frame_map", "frame_maps", "frame_maps_of"]
 
 
 def frame_map(
@@ -45,7 +46,16 @@ def frame_maps(
     Raises:
         InputError: as `frame_map`; if there is no threshold.
     """
-    return combine([frame_partial(truth, found, protocol, ious=ious, exclude=exclude)])
+    return frame_maps_of(frame_matches(truth, found, protocol, ious=ious, exclude=exclude))
+
+
+def frame_maps_of(matches: FrameMatches) -> dict[float, FrameResult]:
+    """As `frame_maps`, of detections that are matched already, at the thresholds of the matches.
+
+    Raises:
+        InputError: if a class without ground truth has detections and the protocol refuses that.
+    """
+    return combine([frame_partial_of(matches)])
 
 
 def actor_ap(truth: Boxes, found: Boxes, *, iou: float = 0.5) -> FrameResult:

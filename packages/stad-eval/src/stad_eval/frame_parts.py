@@ -1,20 +1,20 @@
 """What some videos add to a frame-mAP, in a form that is small, can be saved and put together."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stad_eval.formats.files import replaced_bytes
-from stad_eval.formats.npz import read_npz
-from stad_eval.input_error import InputError
+from stad_eval.partial_files import options_of, partial_content, write_partial
 from stad_eval.protocols import FrameProtocol
 
 FORMAT = "stad-frame-partial-1"
+_ABOUT = ("ious", "classes", "videos", "counts")
+_ARRAYS = ("truths", "start", "score", "correct")
+
+# What parts must have in common to be combined.
+ALIKE = ("protocol", "ious", "classes")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,22 +50,9 @@ class FramePartial:
             InputError: if the folder does not exist.
             OSError: if it cannot be written.
         """
-        with replaced_bytes(path) as stream:
-            self.write(stream)
-
-    def write(self, stream: IO[bytes]) -> None:
-        """Write the same to an open file."""
-        names = ("ious", "classes", "videos", "counts")
-        about = {name: getattr(self, name) for name in names}
-        about |= {"format": FORMAT, "protocol": asdict(self.protocol)}
-        np.savez(
-            stream,
-            about=np.frombuffer(json.dumps(about).encode(), dtype=np.uint8),
-            truths=self.truths,
-            start=self.start,
-            score=self.score,
-            correct=self.correct,
-        )
+        about = {name: getattr(self, name) for name in _ABOUT}
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        write_partial(path, FORMAT, self.protocol, about, arrays)
 
     @staticmethod
     def load(path: str | Path) -> "FramePartial":
@@ -74,28 +61,16 @@ class FramePartial:
         Raises:
             InputError: if the file is none of them.
         """
-        arrays = read_npz(path)
-        try:
-            about = json.loads(arrays.pop("about").tobytes())
-            if about["format"] != FORMAT:
-                raise ValueError(about["format"])
-            options: dict[str, Any] = {
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in about["protocol"].items()
-            }
+        with partial_content(path, FORMAT) as (about, arrays):
             part = FramePartial(
-                protocol=FrameProtocol(**options),
+                protocol=options_of(FrameProtocol, about["protocol"]),
                 ious=tuple(float(each) for each in about["ious"]),
                 classes=tuple(str(each) for each in about["classes"]),
                 videos=tuple(str(each) for each in about["videos"]),
                 counts={str(name): int(each) for name, each in about["counts"].items()},
-                **arrays,
+                **{name: arrays[name] for name in _ARRAYS},
             )
             _check(part)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise InputError(
-                "not a partial result", path=path, expected=f"npz of {FORMAT}", found=repr(error)
-            ) from None
         return part
 
     def without_rows(self) -> "FramePartial":
@@ -103,38 +78,9 @@ class FramePartial:
         return replace(
             self,
             start=np.zeros_like(self.start),
-            score=self.score[:0],
-            correct=self.correct[:, :0],
+            score=self.score[:0].copy(),
+            correct=self.correct[:, :0].copy(),
         )
-
-
-def check_alike(parts: Sequence[FramePartial]) -> None:
-    """Refuse parts that do not belong together.
-
-    Raises:
-        InputError: if there is none, or they differ in protocol, thresholds or classes, or have a
-            video in common.
-    """
-    if not parts:
-        raise InputError("no partial results to combine", expected="at least one", found="none")
-    first = parts[0]
-    seen: set[str] = set()
-    for part in parts:
-        for name in ("protocol", "ious", "classes"):
-            if getattr(part, name) != getattr(first, name):
-                raise InputError(
-                    f"partial results differ in '{name}'",
-                    expected=getattr(first, name),
-                    found=getattr(part, name),
-                )
-        twice = seen.intersection(part.videos)
-        if twice:
-            raise InputError(
-                f"{len(twice)} video(s) stand in two partial results",
-                expected="every video in one part",
-                found=sorted(twice)[0],
-            )
-        seen.update(part.videos)
 
 
 def _check(part: FramePartial) -> None:

@@ -75,18 +75,34 @@ def result_of(
         InputError: if a class without ground truth has detections and the protocol divides by
             zero there.
     """
-    per_class = {name: _class_ap(name, curve, options) for name, curve in curves.items()}
+    per_class = {name: class_ap(name, curve, options) for name, curve in curves.items()}
+    return result_of_areas(per_class, curves, counts, options, iou)
+
+
+def result_of_areas(
+    per_class: Mapping[str, float | None],
+    curves: Mapping[str, PrecisionRecall],
+    counts: Mapping[str, int],
+    options: FrameProtocol,
+    iou: float,
+) -> FrameResult:
+    """The result of classes whose average precision is known."""
     return FrameResult(
         protocol=options.name,
         iou=iou,
         mean=_mean([value for value in per_class.values() if value is not None], options),
-        per_class=per_class,
+        per_class=dict(per_class),
         counts=dict(counts),
         curves=dict(curves),
     )
 
 
-def _class_ap(name: str, curve: PrecisionRecall, options: FrameProtocol) -> float | None:
+def class_ap(name: str, curve: PrecisionRecall, options: FrameProtocol) -> float | None:
+    """Average precision of a class as the protocol has it; None where it has none.
+
+    Raises:
+        InputError: as `result_of`.
+    """
     if curve.truths == 0 and options.without_truth == "refused" and curve.recall.size:
         raise InputError(
             f"class '{name}' has detections and no ground truth, where the evaluator that protocol "

@@ -21,15 +21,19 @@ class Scored:
 
     Attributes:
         classes: names of the evaluated classes; labels of rows are places in it.
+        videos: names of all videos of either side.
         truth, found: rows of both sides.
+        counted: ground truths in the denominators of recall, if need be more than can be found.
         truths: int64 [C], the denominators of recall.
         counts: frames and rows that were scored, detections that were left out and why.
-        index: what the frames of rows point into.
+        index: what the frames of rows point into; its videos point into `videos`.
     """
 
     classes: tuple[str, ...]
+    videos: tuple[str, ...]
     truth: Rows
     found: Rows
+    counted: Rows
     truths: NDArray[np.int64]
     counts: dict[str, int]
     index: FrameIndex
@@ -89,8 +93,10 @@ def scored_rows(
     totals = {"frames": int(frames.sum()), "truths": len(counted), "detections": len(rows)}
     return Scored(
         classes=classes,
+        videos=tuple(names),
         truth=truth_rows,
         found=arranged(rows, ranks, options),
+        counted=counted,
         truths=np.bincount(counted.label, minlength=len(classes)),
         counts={**totals, **counts},
         index=index,

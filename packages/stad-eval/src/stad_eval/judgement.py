@@ -12,9 +12,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from stad_eval.class_columns import ClassColumn, class_column
 from stad_eval.input_error import InputError
 from stad_eval.matching import Pairs, TruthKey
 from stad_eval.precision import Rule, Ties, score_order
+from stad_eval.ranking import resolve_ties
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,13 +25,11 @@ class BestOverlaps:
 
     Attributes:
         iou: float64 [N], 0 where it overlaps none.
-        truth: int64 [N], -1 where it overlaps none.
-        pair: int64 [N], place of the pair among those that were compared; -1 for none.
+        truth: integers [N], -1 where it overlaps none.
     """
 
     iou: NDArray[np.float64]
-    truth: NDArray[np.int64]
-    pair: NDArray[np.int64]
+    truth: NDArray[np.integer]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,12 +57,12 @@ class Judgement:
         iou: the threshold; a match needs IoU >= iou.
         classes: names of the evaluated classes.
         average, ties: of the protocol, see `stad_eval.precision`.
-        label, score: [N].
+        label, score: integers and numbers [N].
         order: int64 [N], detections by class, then by falling score as the protocol has it.
         start: int64 [C + 1]; those of class c stand in `order` from start[c] to start[c + 1].
         truth_label: int64 [M].
         truths: int64 [C], the denominators of recall.
-        taken: int64 [N], the ground truth that a detection found; -1 for a false positive.
+        taken: integers [N], the ground truth that a detection found; -1 for a false positive.
         own: best overlap with ground truth of the detection's class.
         other: best overlap with ground truth of another class.
         own_here: bool [N], ground truth of its class stands on the frame (for tubes: shares a
@@ -78,13 +78,13 @@ class Judgement:
     classes: tuple[str, ...]
     average: Rule
     ties: Ties
-    label: NDArray[np.int64]
+    label: NDArray[np.integer]
     score: NDArray[np.floating]
     order: NDArray[np.intp]
     start: NDArray[np.int64]
     truth_label: NDArray[np.int64]
     truths: NDArray[np.int64]
-    taken: NDArray[np.int64]
+    taken: NDArray[np.integer]
     own: BestOverlaps
     other: BestOverlaps
     own_here: NDArray[np.bool_]
@@ -98,6 +98,15 @@ class Judgement:
         if self.factors is None:
             return np.zeros(self.score.size, dtype=np.bool_)
         return self.factors.own_time < self.factors.own_space
+
+    @cached_property
+    def columns(self) -> tuple[ClassColumn, ...]:
+        """The detections of every class as they stand in `order`."""
+        score, grouped = self.score[self.order], self.ties == "grouped"
+        return tuple(
+            class_column(score[low:high], grouped=grouped)
+            for low, high in pairwise(self.start.tolist())
+        )
 
     @cached_property
     def correct(self) -> NDArray[np.bool_]:
@@ -116,36 +125,45 @@ class Judgement:
 
 
 def ranked(
-    label: NDArray[np.int64], score: NDArray[np.floating], classes: int, ties: Ties
-) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-    """Detections by class and falling score, [N], and where each class starts, [C + 1]."""
-    # A sort of small integers takes a tenth of the time of one of int64.
-    small = label.astype(np.min_scalar_type(max(classes, 1)))
-    order = np.argsort(small, kind="stable")
-    start = np.searchsorted(small[order], np.arange(classes + 1))
+    by_class: NDArray[np.intp],
+    start: NDArray[np.int64],
+    score: NDArray[np.floating],
+    ties: Ties,
+) -> NDArray[np.intp]:
+    """Detections by class and falling score, [N].
+
+    `by_class` [N] are the detections by class, those of class c from start[c] to start[c + 1].
+    """
+    order = by_class.copy()
     for low, high in pairwise(start.tolist()):
-        part = order[low:high]
+        part = by_class[low:high]
         order[low:high] = part[score_order(score[part], ties)]
-    return order, start.astype(np.int64)
+    return order
 
 
 def best_overlaps(count: int, pairs: Pairs, truth_key: TruthKey) -> BestOverlaps:
-    """The best pair of each of `count` detections; pairs are sorted by detection, IoUs over 0."""
-    iou = np.zeros(count)
-    truth = np.full(count, -1, dtype=np.int64)
-    place = np.full(count, -1, dtype=np.int64)
-    if pairs.found.size:
-        head = np.flatnonzero(np.diff(pairs.found, prepend=-1))
-        iou[pairs.found[head]] = np.maximum.reduceat(pairs.iou, head)
-        best = np.flatnonzero(pairs.iou == iou[pairs.found])
-        if (np.diff(pairs.found[best]) == 0).any():
-            # Equal overlaps are few: they alone are told apart by the key.
-            found, key = pairs.found[best], truth_key(pairs.truth[best]).astype(np.float64)
-            best = best[np.lexsort((*key.T[::-1], found))]
-            best = best[np.diff(pairs.found[best], prepend=-1) != 0]
-        truth[pairs.found[best]] = pairs.truth[best]
-        place[pairs.found[best]] = best
-    return BestOverlaps(iou=iou, truth=truth, pair=place)
+    """The best overlap of each of `count` detections; pairs as of `best_pairs`."""
+    iou, truth = np.zeros(count), np.full(count, -1, dtype=np.int64)
+    best = best_pairs(pairs, truth_key)
+    found = pairs.found[best]
+    iou[found], truth[found] = pairs.iou[best], pairs.truth[best]
+    return BestOverlaps(iou=iou, truth=truth)
+
+
+def best_pairs(pairs: Pairs, truth_key: TruthKey) -> NDArray[np.intp]:
+    """Place of the best pair of each detection that has one; pairs are sorted by detection."""
+    heads = np.diff(pairs.found, prepend=-1) != 0
+    starts = np.flatnonzero(heads)
+    if starts.size == pairs.found.size:
+        return starts
+    most = np.maximum.reduceat(pairs.iou, starts)
+    best = np.flatnonzero(pairs.iou == most[np.cumsum(heads) - 1])
+    if best.size > starts.size:
+        # Equal overlaps are few: they alone are told apart by the key.
+        equal = np.diff(pairs.found[best]) == 0
+        resolve_ties(best, equal, lambda rows: truth_key(pairs.truth[rows]))
+        best = best[np.append(True, ~equal)]
+    return best
 
 
 def check_thresholds(iou: float, floor: float) -> None:

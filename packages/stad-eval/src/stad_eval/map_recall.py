@@ -14,7 +14,6 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Literal
 
 import numpy as np
@@ -22,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from stad_eval.input_error import InputError
 from stad_eval.localisation_maps import MAP_THRESHOLD, LocalisationMaps, check_classes
+from stad_eval.protocol_names import by_name
 from stad_eval.version import __version__
 
 
@@ -157,17 +157,8 @@ def map_overlap(
 
 
 def _overlap_protocol(name: str) -> MapOverlapProtocol:
-    for each in MAP_OVERLAP_PROTOCOLS:
-        if each.name == name:
-            return each
-    names = [each.name for each in MAP_OVERLAP_PROTOCOLS]
-    near = get_close_matches(name, names, n=1)
-    raise InputError(
-        "unknown protocol of localisation maps",
-        expected=f"one of {', '.join(names)}",
-        found=name,
-        remedy=f"Did you mean '{near[0]}'?" if near else None,
-    )
+    known = {each.name: each for each in MAP_OVERLAP_PROTOCOLS}
+    return by_name(name, known, what="protocol of localisation maps")
 
 
 def _overlap(

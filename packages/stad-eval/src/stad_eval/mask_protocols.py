@@ -12,12 +12,12 @@ both give the same number.
 """
 
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Literal
 
 from stad_eval.class_lists import YOUTUBE_VOS_SEEN
 from stad_eval.input_error import InputError
 from stad_eval.masks import BOUNDARY_TOLERANCE
+from stad_eval.protocol_names import by_name
 
 VOID = 255
 
@@ -104,14 +104,5 @@ def mask_protocol(name: str) -> MaskProtocol:
     Raises:
         InputError: naming the nearest id, if there is none of that name.
     """
-    for each in MASK_PROTOCOLS:
-        if each.name == name:
-            return each
-    names = [each.name for each in MASK_PROTOCOLS]
-    near = get_close_matches(name, names, n=1)
-    raise InputError(
-        "unknown protocol of masks",
-        expected=f"one of {', '.join(names)}",
-        found=name,
-        remedy=f"Did you mean '{near[0]}'?" if near else None,
-    )
+    known = {each.name: each for each in MASK_PROTOCOLS}
+    return by_name(name, known, what="protocol of masks")

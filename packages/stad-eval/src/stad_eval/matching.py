@@ -6,7 +6,7 @@ which every truth prefers the lower rank, so that rounds of proposals, all detec
 the same result as one pass in order of rank.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from stad_eval.boxes import Convention
 from stad_eval.protocols import Matching
-from stad_eval.ranking import rank_order
+from stad_eval.ranking import falling_within, rank_order, resolve_ties
 
-PAIRS_AT_ONCE = 1 << 18
+PAIRS_AT_ONCE = 1 << 15
 
 # From rows of the truth to what tells them apart where IoUs are equal, [n, D]; the smaller wins.
 TruthKey = Callable[[NDArray[np.int64]], NDArray[np.floating]]
@@ -43,7 +43,8 @@ class Pairs:
 
     def select(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> "Pairs":
         """The pairs of the given places, mask or indices."""
-        return Pairs(found=self.found[keep], truth=self.truth[keep], iou=self.iou[keep])
+        at = np.flatnonzero(keep) if keep.dtype == np.bool_ else keep
+        return Pairs(found=self.found.take(at), truth=self.truth.take(at), iou=self.iou.take(at))
 
 
 def match(
@@ -59,27 +60,11 @@ def match(
 
     `score` [N] ranks detections, equal ones by their box; None ranks them by row.
     """
-    pairs = candidates(found, truth, least=iou, rule=rule, convention=convention)
+    pairs = overlapping(found, truth, least=iou, convention=convention)
+    pairs = best_first(pairs, rule, lambda rows: truth.box[rows])
     if score is None:
         score = -np.arange(found.cell.size, dtype=np.float64)
-    return assign(pairs, iou=iou, rule=rule, score=score, found=found, truths=truth.cell.size)
-
-
-def candidates(
-    found: Side,
-    truth: Side,
-    *,
-    least: float,
-    rule: Matching,
-    convention: Convention = "half-open",
-    truth_key: TruthKey | None = None,
-) -> Pairs:
-    """The pairs of IoU >= `least`, sorted by detection; "argmax" keeps the best of each only.
-
-    Truths of equal IoU are told apart by `truth_key`, by default by their box.
-    """
-    pairs = overlapping(found, truth, least=least, convention=convention)
-    return best_first(pairs, rule, truth_key or (lambda rows: truth.box[rows]))
+    return assign(pairs, ious=(iou,), score=score, box=found.box, truths=truth.cell.size)[0]
 
 
 def overlapping(
@@ -90,17 +75,19 @@ def overlapping(
     start_N, count_N = _spans(truth.cell[order_M], found.cell)
     rows = np.flatnonzero(count_N)
     extra = 1.0 if convention == "inclusive" else 0.0
+    columns_N = _columns(found.box, extra)
+    columns_M = _columns(truth.box.take(order_M, axis=0), extra)
     parts: list[Pairs] = []
-    # Chunks of detections bound the memory that their pairs take.
+    # Chunks of detections bound the memory that their pairs take, and keep it within a cache.
     chunk = np.cumsum(count_N[rows]) // PAIRS_AT_ONCE
     for part in np.split(rows, np.flatnonzero(np.diff(chunk)) + 1):
         count = count_N[part]
         found_P = np.repeat(part, count)
         before = np.cumsum(count) - count
-        truth_P = order_M[np.repeat(start_N[part] - before, count) + np.arange(found_P.size)]
-        iou_P = _iou(found.box[found_P], truth.box[truth_P], extra)
+        place_P = np.repeat(start_N[part] - before, count) + np.arange(found_P.size)
+        iou_P = _iou(columns_N, columns_M, found_P, place_P)
         keep = np.flatnonzero(iou_P >= least)
-        parts.append(Pairs(found=found_P[keep], truth=truth_P[keep], iou=iou_P[keep]))
+        parts.append(Pairs(found=found_P[keep], truth=order_M[place_P[keep]], iou=iou_P[keep]))
     return Pairs(
         found=np.concatenate([each.found for each in parts]),
         truth=np.concatenate([each.truth for each in parts]),
@@ -108,34 +95,49 @@ def overlapping(
     )
 
 
+def best_first(pairs: Pairs, rule: Matching, truth_key: TruthKey) -> Pairs:
+    """Pairs sorted by detection, with those of one detection by IoU; "argmax" keeps the best.
+
+    Pairs come sorted by detection. Truths of equal IoU are told apart by `truth_key`.
+    """
+    several = np.diff(pairs.found) == 0
+    if not several.any():
+        return pairs
+    # Most detections have one candidate; only the others are sorted.
+    rows = np.flatnonzero(np.append(several, False) | np.append(False, several))
+    found, iou, truth = pairs.found[rows], pairs.iou[rows], pairs.truth[rows]
+    order = falling_within(found - found[0], iou)
+    equal = (np.diff(found[order]) == 0) & (np.diff(iou[order]) == 0)
+    resolve_ties(order, equal, lambda tied: truth_key(truth[tied]))
+    places = np.arange(pairs.found.size)
+    places[rows] = rows[order]
+    if rule == "argmax":
+        places = places[np.diff(pairs.found, prepend=-1) != 0]
+    return pairs.select(places)
+
+
 def assign(
     pairs: Pairs,
     *,
-    iou: float,
-    rule: Matching,
+    ious: Sequence[float],
     score: NDArray[np.floating],
-    found: Side,
+    box: NDArray[np.floating],
     truths: int,
 ) -> NDArray[np.int64]:
-    """The truth that each detection finds at a threshold, int64 [N]; -1 for none.
+    """The truth that each detection finds at every threshold, int64 [T, N]; -1 for none.
 
-    `score` [N] ranks detections, equal ones by their box.
+    `pairs` are sorted as by `best_first`. `score` [N] ranks detections, equal ones by `box` [N, 4].
     """
-    pairs = pairs.select(pairs.iou >= iou)
-    taken = np.full(found.cell.size, -1, dtype=np.int64)
-    if rule == "argmax" or not (np.diff(pairs.found) == 0).any():
-        won = _winners(pairs, score, found)
-        taken[pairs.found[won]] = pairs.truth[won]
-        return taken
-    first = np.flatnonzero(np.diff(pairs.found, prepend=-1))
-    rows = pairs.found[first]
+    taken = np.full((len(ious), score.size), -1, dtype=np.int64)
+    heads = np.diff(pairs.found, prepend=-1) != 0
+    rows = pairs.found[heads]
     rank = np.empty(rows.size, dtype=np.int64)
-    everyone = np.zeros(rows.size, dtype=np.int64)
-    rank[rank_order(everyone, _double(score[rows]), _double(found.box[rows]))] = np.arange(
-        rows.size
-    )
-    ends = np.append(first[1:], pairs.found.size)
-    taken[rows] = _propose(pairs, first, ends, rank, truths=truths)
+    rank[rank_order(None, _double(score[rows]), _double(box[rows]))] = np.arange(rows.size)
+    seeker = np.cumsum(heads) - 1
+    for at, iou in enumerate(ious):
+        # Of every list, best first, a threshold leaves the beginning.
+        left = np.flatnonzero(pairs.iou >= iou)
+        taken[at, rows] = _propose(seeker[left], pairs.truth[left], rank, truths=truths)
     return taken
 
 
@@ -161,69 +163,31 @@ def _spans(
     return start_C[place], count_C[place]
 
 
-def best_first(pairs: Pairs, rule: Matching, truth_key: TruthKey) -> Pairs:
-    """Pairs sorted by detection, with those of one detection by IoU; "argmax" keeps the best."""
-    several = np.diff(pairs.found) == 0
-    if not several.any():
-        return pairs
-    # Most detections have one candidate; only the others are sorted.
-    rows = np.flatnonzero(np.append(several, False) | np.append(False, several))
-    found, iou = pairs.found[rows], pairs.iou[rows]
-    order = np.lexsort((-iou, found))
-    equal = (np.diff(found[order]) == 0) & (np.diff(iou[order]) == 0)
-    if equal.any():
-        tied = np.flatnonzero(np.append(equal, False) | np.append(False, equal))
-        run = np.cumsum(~np.append(False, equal))[tied]
-        keys = truth_key(pairs.truth[rows[order[tied]]])
-        order[tied] = order[tied][np.lexsort((*keys.T[::-1], run))]
-    places = np.arange(pairs.found.size)
-    places[rows] = rows[order]
-    if rule == "argmax":
-        places = places[np.diff(pairs.found, prepend=-1) != 0]
-    return pairs.select(places)
-
-
-def _winners(pairs: Pairs, score: NDArray[np.floating], found: Side) -> NDArray[np.intp]:
-    """Places of the pairs whose detection ranks first among those of its truth."""
-    if pairs.found.size == 0:
-        return np.empty(0, dtype=np.intp)
-    score_P = _double(score[pairs.found])
-    best_M = np.full(int(pairs.truth.max()) + 1, -np.inf)
-    np.maximum.at(best_M, pairs.truth, score_P)
-    first = np.flatnonzero(score_P == best_M[pairs.truth])
-    claims_M = np.bincount(pairs.truth[first], minlength=best_M.size)
-    shared = claims_M[pairs.truth[first]] > 1
-    if not shared.any():
-        return first
-    rivals = first[shared]
-    truth = pairs.truth[rivals]
-    order = rank_order(truth, score_P[rivals], _double(found.box[pairs.found[rivals]]))
-    heads = np.diff(truth[order], prepend=-1) != 0
-    return np.concatenate([first[~shared], rivals[order[heads]]])
-
-
 def _propose(
-    pairs: Pairs,
-    first: NDArray[np.intp],
-    ends: NDArray[np.intp],
+    seeker_P: NDArray[np.int64],
+    truth_P: NDArray[np.int64],
     rank: NDArray[np.int64],
     *,
     truths: int,
 ) -> NDArray[np.int64]:
-    """Stable matching by rounds: who is turned down goes for the next truth of its list."""
-    nobody = rank.size
-    holder = np.full(truths, nobody, dtype=np.int64)
-    at = first.astype(np.int64)
-    movers = np.arange(rank.size)
+    """Stable matching by rounds: who is turned down goes for the next truth of its list.
+
+    Pairs are sorted by seeker, a number that `rank` [n] points from; the result is int64 [n].
+    """
+    holder = np.full(truths, rank.size, dtype=np.int64)
+    at = np.flatnonzero(np.diff(seeker_P, prepend=-1))
+    ends = np.append(at[1:], seeker_P.size)
+    rank_P = rank[seeker_P]
+    movers = np.arange(at.size)
     while movers.size:
-        np.minimum.at(holder, pairs.truth[at[movers]], rank[movers])
+        np.minimum.at(holder, truth_P[at[movers]], rank_P[at[movers]])
         live = np.flatnonzero(at < ends)
-        turned_down = live[holder[pairs.truth[at[live]]] != rank[live]]
+        turned_down = live[holder[truth_P[at[live]]] != rank_P[at[live]]]
         at[turned_down] += 1
         movers = turned_down[at[turned_down] < ends[turned_down]]
     won = np.full(rank.size, -1, dtype=np.int64)
-    done = np.flatnonzero(at < ends)
-    won[done] = pairs.truth[at[done]]
+    done = at[at < ends]
+    won[seeker_P[done]] = truth_P[done]
     return won
 
 
@@ -231,17 +195,29 @@ def _double(values: NDArray[np.floating]) -> NDArray[np.float64]:
     return values.astype(np.float64, copy=False)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Columns:
+    """Corners of boxes, one past x2 and y2, and their areas, as columns of their own."""
+
+    x1: NDArray[np.floating]
+    y1: NDArray[np.floating]
+    x2: NDArray[np.floating]
+    y2: NDArray[np.floating]
+    area: NDArray[np.floating]
+
+
+def _columns(box: NDArray[np.floating], extra: float) -> _Columns:
+    x1, y1, x2, y2 = np.ascontiguousarray(box.T)
+    width, height = np.maximum(x2 - x1 + extra, 0.0), np.maximum(y2 - y1 + extra, 0.0)
+    return _Columns(x1=x1, y1=y1, x2=x2 + extra, y2=y2 + extra, area=width * height)
+
+
 def _iou(
-    a_P4: NDArray[np.floating], b_P4: NDArray[np.floating], extra: float
+    a: _Columns, b: _Columns, a_P: NDArray[np.integer], b_P: NDArray[np.integer]
 ) -> NDArray[np.float64]:
     """IoU of pairs; the arithmetic of old evaluators, so that float32 boxes round as theirs do."""
-    width = np.minimum(a_P4[:, 2] + extra, b_P4[:, 2] + extra) - np.maximum(a_P4[:, 0], b_P4[:, 0])
-    height = np.minimum(a_P4[:, 3] + extra, b_P4[:, 3] + extra) - np.maximum(a_P4[:, 1], b_P4[:, 1])
+    width = np.minimum(a.x2.take(a_P), b.x2.take(b_P)) - np.maximum(a.x1.take(a_P), b.x1.take(b_P))
+    height = np.minimum(a.y2.take(a_P), b.y2.take(b_P)) - np.maximum(a.y1.take(a_P), b.y1.take(b_P))
     shared = _double(np.maximum(width, 0.0)) * _double(np.maximum(height, 0.0))
-    union = _area(a_P4, extra) + _area(b_P4, extra) - shared
+    union = a.area.take(a_P) + b.area.take(b_P) - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0.0)
-
-
-def _area(box: NDArray[np.floating], extra: float) -> NDArray[np.floating]:
-    width = np.maximum(box[:, 2] - box[:, 0] + extra, 0.0)
-    return width * np.maximum(box[:, 3] - box[:, 1] + extra, 0.0)

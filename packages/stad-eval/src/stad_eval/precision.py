@@ -85,27 +85,38 @@ def precision_recall(
     Raises:
         InputError: if the columns differ in length or `ties` is unknown.
     """
-    if score.shape != correct.shape or score.ndim != 1:
-        raise InputError("scores and matches differ", expected=score.shape, found=correct.shape)
+    return precision_recalls(score, correct[None], truths, ties=ties)[0]
+
+
+def precision_recalls(
+    score: NDArray[np.floating],
+    correct: NDArray[np.bool_],
+    truths: int,
+    *,
+    ties: Ties = "grouped",
+) -> list[PrecisionRecall]:
+    """As `precision_recall`, one curve for each row of `correct` [T, N]; scores are sorted once.
+
+    Raises:
+        InputError: as `precision_recall`.
+    """
+    if correct.ndim != 2 or correct.shape[1:] != score.shape:
+        raise InputError("scores and matches differ", expected=score.shape, found=correct.shape[1:])
     order = score_order(score, ties)
-    return ordered_curve(score[order], correct[order], truths, grouped=ties == "grouped")
-
-
-def ordered_curve(
-    score: NDArray[np.floating], correct: NDArray[np.bool_], truths: int, *, grouped: bool
-) -> PrecisionRecall:
-    """The curve of rows that stand in order of falling score; one point per score if `grouped`."""
-    hits = np.cumsum(correct, dtype=np.int64)
+    score = score[order]
     ends = np.arange(score.size)
-    if grouped:
-        ends = np.flatnonzero(np.append(np.diff(score) != 0, True)[: score.size])
-        hits = hits[ends]
-    return PrecisionRecall(
-        recall=hits / max(truths, 1),
-        precision=hits / (ends + 1.0),
-        score=score[ends].astype(np.float64),
-        truths=truths,
-    )
+    if ties == "grouped":
+        ends = np.flatnonzero(np.append(score[1:] != score[:-1], True)[: score.size])
+    points, count = score[ends].astype(np.float64), ends + 1.0
+    curves: list[PrecisionRecall] = []
+    for each in correct:
+        hits = np.cumsum(each[order], dtype=np.int64)[ends]
+        curves.append(
+            PrecisionRecall(
+                recall=hits / max(truths, 1), precision=hits / count, score=points, truths=truths
+            )
+        )
+    return curves
 
 
 def average_precision(
@@ -140,6 +151,22 @@ def average_precision(
     steps = np.diff(np.rint(curve.recall * curve.truths), prepend=0.0)
     area = _area(steps, curve.precision, rule) / curve.truths
     return float(np.float32(area)) if single_precision == "area" else float(area)
+
+
+def thinned(curve: PrecisionRecall, points: int) -> PrecisionRecall:
+    """The curve with at most so many points (2 or more): the first, the last, and even steps.
+
+    It is for the eye: its area is another.
+    """
+    if curve.recall.size <= points:
+        return curve
+    kept = np.linspace(0, curve.recall.size - 1, points).astype(np.int64)
+    return PrecisionRecall(
+        recall=curve.recall[kept],
+        precision=curve.precision[kept],
+        score=curve.score[kept],
+        truths=curve.truths,
+    )
 
 
 def _area(steps: NDArray[np.floating], precision: NDArray[np.floating], rule: Rule) -> np.floating:

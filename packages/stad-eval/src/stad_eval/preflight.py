@@ -99,7 +99,7 @@ def stop_on_mistakes(findings: Sequence[Finding], *, force: bool = False) -> Non
     Raises:
         InputError: saying all likely mistakes.
     """
-    mistakes = [str(each) for each in findings if each.mistake]
+    mistakes = [str(each).rstrip(".") for each in findings if each.mistake]
     if mistakes and not force:
         raise InputError(
             f"this looks like a mistake: {'; '.join(mistakes)}",

@@ -17,7 +17,6 @@ their classes from the ground truth, as the evaluators do.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Literal
 
 from stad_eval.boxes import Convention
@@ -32,6 +31,7 @@ from stad_eval.class_lists import (
 )
 from stad_eval.input_error import InputError
 from stad_eval.precision import Rule, SinglePrecision, Ties
+from stad_eval.protocol_names import by_name
 
 Matching = Literal["argmax", "best-unmatched"]
 Arrangement = Literal["table", "detected-frames", "truth-frames", "time"]
@@ -227,6 +227,17 @@ _ACT = FrameProtocol(
     without_truth="refused",
 )
 
+_MULTISPORTS = replace(
+    _ACT,
+    name="+multisports",
+    ignored_classes=MULTISPORTS_NOT_EVALUATED,
+    convention="half-open",
+    matching="argmax",
+    average="all-point",
+    single_precision="none",
+    without_truth="none",
+)
+
 DENSE_VARIANTS: Mapping[str, FrameProtocol] = {
     "act": _ACT,
     "moc": replace(_ACT, name="+moc"),
@@ -236,16 +247,8 @@ DENSE_VARIANTS: Mapping[str, FrameProtocol] = {
         ignored_classes=MULTISPORTS_NOT_EVALUATED,
         without_truth="none",
     ),
-    "multisports": replace(
-        _ACT,
-        name="+multisports",
-        ignored_classes=MULTISPORTS_NOT_EVALUATED,
-        convention="half-open",
-        matching="argmax",
-        average="all-point",
-        single_precision="none",
-        without_truth="none",
-    ),
+    "multisports": _MULTISPORTS,
+    "mmaction2": replace(_MULTISPORTS, name="+mmaction2"),
     "3d-retinanet": replace(
         _ACT,
         name="+3d-retinanet",
@@ -269,42 +272,31 @@ DENSE_VARIANTS: Mapping[str, FrameProtocol] = {
 }
 
 
+def _variant(base: FrameProtocol, variant: str) -> FrameProtocol:
+    name = f"{base.name}+{variant}"
+    if base in DENSE_BASES:
+        return replace(DENSE_VARIANTS[variant], name=name)
+    own = {"classes": base.classes, "ignored_classes": base.ignored_classes}
+    return replace(KEYFRAME_VARIANTS[variant], name=name, **own)
+
+
+_ALL: Mapping[str, FrameProtocol] = {
+    each.name: each
+    for bases, variants in ((KEYFRAME_BASES, KEYFRAME_VARIANTS), (DENSE_BASES, DENSE_VARIANTS))
+    for base in bases
+    for each in (base, *(_variant(base, variant) for variant in variants))
+}
+
+
 def frame_protocol(name: str) -> FrameProtocol:
     """The frame protocol of that id: a dataset, or `dataset+variant`.
 
     Raises:
         InputError: naming the nearest id, if there is none of that name.
     """
-    base, plus, variant = name.partition("+")
-    for bases, variants in ((KEYFRAME_BASES, KEYFRAME_VARIANTS), (DENSE_BASES, DENSE_VARIANTS)):
-        for each in bases:
-            if each.name == base and not plus:
-                return each
-            if each.name == base and variant in variants:
-                return _variant(each, variants[variant], name)
-    names = frame_protocol_names()
-    near = get_close_matches(name, names, n=1)
-    raise InputError(
-        "unknown protocol",
-        expected=f"one of {', '.join(names)}",
-        found=name,
-        remedy=f"Did you mean '{near[0]}'?" if near else None,
-    )
+    return by_name(name, _ALL)
 
 
 def frame_protocol_names() -> list[str]:
     """Every id that `frame_protocol` takes."""
-    return [
-        name
-        for bases, variants in ((KEYFRAME_BASES, KEYFRAME_VARIANTS), (DENSE_BASES, DENSE_VARIANTS))
-        for each in bases
-        for name in (each.name, *(f"{each.name}+{variant}" for variant in variants))
-    ]
-
-
-def _variant(base: FrameProtocol, variant: FrameProtocol, name: str) -> FrameProtocol:
-    if base in KEYFRAME_BASES:
-        return replace(
-            variant, name=name, classes=base.classes, ignored_classes=base.ignored_classes
-        )
-    return replace(variant, name=name)
+    return list(_ALL)

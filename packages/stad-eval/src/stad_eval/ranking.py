@@ -1,26 +1,54 @@
 """Orders that do not depend on the order of rows. Suffix legend: N = rows, D = coordinates."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 
 def rank_order(
-    group: NDArray[np.int64], score: NDArray[np.float64], coordinates: NDArray[np.float64]
+    group: NDArray[np.int64] | None, score: NDArray[np.float64], coordinates: NDArray[np.float64]
 ) -> NDArray[np.intp]:
     """Rows by `group` [N], then the higher `score` [N], then `coordinates` [N, D]; indices [N].
 
-    Rows that are equal in all three keep the order given; nothing can tell them apart.
+    No `group`: all rows are of one. Rows that are equal in all three keep the order given; nothing
+    can tell them apart.
     """
-    order = np.lexsort((-score, group))
-    equal = (np.diff(group[order]) == 0) & (np.diff(score[order]) == 0)
+    if group is None:
+        order = np.argsort(-score)
+        equal = np.diff(score[order]) == 0
+    else:
+        order = np.lexsort((-score, group))
+        equal = (np.diff(group[order]) == 0) & (np.diff(score[order]) == 0)
+    resolve_ties(order, equal, lambda rows: coordinates[rows])
+    return order
+
+
+def falling_within(group: NDArray[np.int64], value: NDArray[np.floating]) -> NDArray[np.intp]:
+    """Rows by `group` [N], numbers from 0, then the higher `value` [N]; equal rows anyhow."""
+    if group.size == 0 or int(group.max()) >= 1 << 16:
+        return np.lexsort((-value, group))
+    # A quick sort and a radix sort of small integers take a fifth of the time of two stable sorts.
+    order = np.argsort(-value)
+    return order[np.argsort(group.astype(np.uint16)[order], kind="stable")]
+
+
+def resolve_ties(
+    order: NDArray[np.intp],
+    equal: NDArray[np.bool_],
+    key: Callable[[NDArray[np.intp]], NDArray[np.floating]],
+) -> None:
+    """Put rows of equal rank in the order of their `key`, then of their number; in place.
+
+    Row `order[i]` and the next are equal where `equal[i]`; `key` makes [n, D] of n rows.
+    """
     if not equal.any():
-        return order
+        return
     # Ties are few: only they pay for a sort by many columns.
     tied = np.flatnonzero(np.append(equal, False) | np.append(False, equal))
     run = np.cumsum(~np.append(False, equal))[tied]
     rows = order[tied]
-    order[tied] = rows[np.lexsort((*coordinates[rows].T[::-1], run))]
-    return order
+    order[tied] = rows[np.lexsort((rows, *key(rows).T[::-1], run))]
 
 
 def place_in_group(group: NDArray[np.int64]) -> NDArray[np.int64]:

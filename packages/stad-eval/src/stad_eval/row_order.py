@@ -33,9 +33,13 @@ class Rows:
 
     def select(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> "Rows":
         """The given rows, mask or indices."""
-        if keep.dtype == np.bool_ and keep.all():
-            return self
-        return Rows(**{each.name: getattr(self, each.name)[keep] for each in fields(self)})
+        if keep.dtype == np.bool_:
+            if keep.all():
+                return self
+            keep = np.flatnonzero(keep)
+        # Of rows of four numbers, `take` costs a third of what an index costs.
+        columns = {each.name: getattr(self, each.name) for each in fields(self)}
+        return Rows(**{name: column.take(keep, axis=0) for name, column in columns.items()})
 
 
 def within_limit(rows: Rows, limit: int | None) -> Rows:

@@ -67,7 +67,7 @@ def scored_tubes(truth: Tubes, found: Tubes, protocol: TubeProtocol) -> ScoredTu
     on = kept.video < len(truth.videos)
     if protocol.other_videos == "left-out":
         counts["detections_on_other_videos"] = int((~on).sum())
-        kept = kept.select(on)
+        kept = kept if on.all() else kept.select(on)
     if protocol.arrangement == "video":
         kept = kept.select(np.argsort(kept.video, kind="stable"))
     _check_found(kept, protocol)
@@ -121,13 +121,15 @@ def _check_truth(truth: Tubes, protocol: TubeProtocol) -> None:
     if protocol.no_union == "undefined":
         return
     extra = 1.0 if protocol.convention == "inclusive" else 0.0
-    flat = np.any(truth.box[:, 2:] + extra <= truth.box[:, :2], axis=1)
+    x1, y1, x2, y2 = truth.box.T
+    flat = (x2 + extra <= x1) | (y2 + extra <= y1)
     _refuse(truth, flat, "ground truth", "without area", "x1 < x2 and y1 < y2")
 
 
 def _check_found(found: Tubes, protocol: TubeProtocol) -> None:
     if protocol.inverted == "refused":
-        inverted = np.any(found.box[:, 2:] < found.box[:, :2], axis=1)
+        x1, y1, x2, y2 = found.box.T
+        inverted = (x2 < x1) | (y2 < y1)
         _refuse(found, inverted, "detections", "that are inverted", "x1 <= x2 and y1 <= y2")
 
 

@@ -8,22 +8,23 @@ rows, one part after the other.
 
 import tempfile
 from collections.abc import Collection, Iterable, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from stad_eval.frame_parts import FramePartial, check_alike
-from stad_eval.frame_result import FrameResult, result_of
-from stad_eval.frame_rows import NO_FRAMES, Scored, scored_rows
+from stad_eval.frame_matches import FrameMatches, frame_matches
+from stad_eval.frame_parts import ALIKE, FramePartial
+from stad_eval.frame_result import FrameResult, class_ap, result_of, result_of_areas
+from stad_eval.frame_rows import NO_FRAMES
 from stad_eval.input_error import InputError
-from stad_eval.matching import Side, assign, candidates
-from stad_eval.precision import PrecisionRecall, precision_recall, score_order
-from stad_eval.protocols import FrameProtocol, frame_protocol
-from stad_eval.row_order import Rows, heap_places
-from stad_eval.score_tally import ScoreTally
-from stad_eval.tables import Boxes, check_truth
+from stad_eval.partial_files import check_alike, check_next
+from stad_eval.precision import PrecisionRecall, precision_recalls, thinned
+from stad_eval.protocols import FrameProtocol
+from stad_eval.score_spill import ScoreSpill
+from stad_eval.tables import Boxes
+
+# Points of a curve that a stream keeps for the eye.
+CURVE_POINTS = 10_000
 
 
 def frame_partial(
@@ -39,29 +40,22 @@ def frame_partial(
     Raises:
         InputError: as `frame_map`.
     """
-    options = frame_protocol(protocol) if isinstance(protocol, str) else protocol
-    for iou in ious:
-        if not 0.0 < iou <= 1.0:
-            raise InputError("bad IoU threshold", expected="0 < iou <= 1", found=iou)
-    if not ious:
-        raise InputError("no IoU threshold", expected="one or more", found="none")
-    check_truth(truth)
-    scored = scored_rows(truth, found, options, exclude)
-    label = scored.found.label.astype(np.min_scalar_type(len(scored.classes)))
-    order = np.argsort(label, kind="stable")
-    start = np.searchsorted(label[order], np.arange(len(scored.classes) + 1))
-    score = scored.found.score[order]
-    ranking = np.empty(score.size)
-    ranking[order] = match_scores(score, order, start, options)
+    return frame_partial_of(frame_matches(truth, found, protocol, ious=ious, exclude=exclude))
+
+
+def frame_partial_of(matches: FrameMatches) -> FramePartial:
+    """What these matches add to a frame-mAP."""
+    scored = matches.scored
+    correct = np.stack([(taken >= 0)[matches.by_class] for taken in matches.taken])
     return FramePartial(
-        protocol=options,
-        ious=tuple(float(iou) for iou in ious),
+        protocol=matches.protocol,
+        ious=matches.ious,
         classes=scored.classes,
-        videos=_videos(truth, found),
+        videos=matches.videos,
         truths=scored.truths,
-        start=start.astype(np.int64),
-        score=score,
-        correct=_correct(scored, ranking, options, ious)[:, order],
+        start=matches.start,
+        score=matches.score[matches.by_class],
+        correct=correct,
         counts=scored.counts,
     )
 
@@ -74,27 +68,25 @@ def combine(parts: Iterable[FramePartial]) -> dict[float, FrameResult]:
             a video in common.
     """
     whole = list(parts)
-    check_alike(whole)
+    check_alike(whole, ALIKE)
     first = whole[0]
     truths = np.sum([part.truths for part in whole], axis=0)
-    results: dict[float, FrameResult] = {}
-    for at, iou in enumerate(first.ious):
-        curves: dict[str, PrecisionRecall] = {}
-        for place, name in enumerate(first.classes):
-            rows = [slice(part.start[place], part.start[place + 1]) for part in whole]
-            curves[name] = precision_recall(
-                np.concatenate([part.score[row] for part, row in zip(whole, rows, strict=True)]),
-                np.concatenate(
-                    [part.correct[at, row] for part, row in zip(whole, rows, strict=True)]
-                ),
-                int(truths[place]),
-                ties=first.protocol.ties,
-            )
-        counts = _summed(whole) | {
-            "true_positives": int(sum(part.correct[at].sum() for part in whole))
-        }
-        results[iou] = result_of(curves, counts, first.protocol, iou)
-    return results
+    curves: dict[float, dict[str, PrecisionRecall]] = {iou: {} for iou in first.ious}
+    for place, name in enumerate(first.classes):
+        rows = [(part, slice(part.start[place], part.start[place + 1])) for part in whole]
+        several = precision_recalls(
+            np.concatenate([part.score[row] for part, row in rows]),
+            np.concatenate([part.correct[:, row] for part, row in rows], axis=1),
+            int(truths[place]),
+            ties=first.protocol.ties,
+        )
+        for iou, curve in zip(first.ious, several, strict=True):
+            curves[iou][name] = curve
+    right = np.sum([part.correct.sum(axis=1) for part in whole], axis=0).tolist()
+    return {
+        iou: result_of(curves[iou], _summed(whole) | {"true_positives": hits}, first.protocol, iou)
+        for iou, hits in zip(first.ious, right, strict=True)
+    }
 
 
 def frame_map_streamed(
@@ -104,155 +96,101 @@ def frame_map_streamed(
     ious: Sequence[float] = (0.5,),
     exclude: Collection[tuple[str, int]] = NO_FRAMES,
     folder: str | Path | None = None,
+    curve_points: int = CURVE_POINTS,
 ) -> dict[float, FrameResult]:
     """Frame-mAP of shards (truth, detections) that come one at a time, in bounded memory.
 
-    Each shard holds videos of its own. Memory holds one shard and the scores of true positives;
-    the scores of all detections lie in `folder`, by default a temporary one, 9 bytes each. The
-    numbers are those of `frame_map`; the curves lack points at which nothing is found.
+    Each shard holds videos of its own. Memory holds one shard, names of videos, and one class's
+    scores of true positives; the scores of all detections lie in `folder`, by default a temporary
+    one, 8 bytes each and one per threshold. The numbers are those of `frame_map`; the curves lack
+    points at which nothing is found, and have at most `curve_points` points.
 
     Raises:
         InputError: as `frame_map` and `combine`; if the protocol depends on the order of rows.
     """
-    with tempfile.TemporaryDirectory(dir=folder) as place:
-        paths: list[Path] = []
-        for at, (truth, found) in enumerate(shards):
-            paths.append(Path(place) / f"{at:08d}.npz")
-            part = frame_partial(truth, found, protocol, ious=ious, exclude=exclude)
-            with paths[-1].open("wb") as stream:
-                part.write(stream)
-        return combine_files(paths)
+    parts = (
+        frame_partial(truth, found, protocol, ious=ious, exclude=exclude) for truth, found in shards
+    )
+    return _spilled(parts, folder, curve_points)
 
 
-def combine_files(paths: Sequence[str | Path]) -> dict[float, FrameResult]:
-    """As `combine`, of parts that were saved, one at a time in memory, each read twice.
-
-    The numbers are the same to the last bit; the curves lack points at which nothing is found.
+def combine_files(
+    paths: Sequence[str | Path],
+    *,
+    folder: str | Path | None = None,
+    curve_points: int = CURVE_POINTS,
+) -> dict[float, FrameResult]:
+    """As `combine`, of parts that were saved, one at a time in memory; see `frame_map_streamed`.
 
     Raises:
         InputError: as `combine`, or if a file is no part; if the protocol depends on the order of
             rows.
     """
-    # The first reading finds where curves rise: at the scores of true positives, which are few.
-    heads: list[FramePartial] = []
-    hits: list[list[NDArray[np.float64]]] = []
-    for path in paths:
-        part = FramePartial.load(path)
-        if part.protocol.ties != "grouped":
+    return _spilled((FramePartial.load(path) for path in paths), folder, curve_points)
+
+
+def _spilled(
+    parts: Iterable[FramePartial], folder: str | Path | None, curve_points: int
+) -> dict[float, FrameResult]:
+    """The result of parts of which memory holds one; their scores lie in `folder` till the end."""
+    if curve_points < 2:
+        raise InputError("too few points of a curve", expected="2 or more", found=curve_points)
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        whole: _Whole | None = None
+        for part in parts:
+            whole = whole or _Whole(part, Path(place))
+            whole.add(part)
+        if whole is None:
+            raise InputError("no partial results", expected="at least one", found="none")
+        return whole.results(curve_points)
+
+
+class _Whole:
+    """All parts of a stream: counts in memory, scores in files."""
+
+    def __init__(self, first: FramePartial, folder: Path) -> None:
+        if first.protocol.ties != "grouped":
             raise InputError(
-                f"protocol '{part.protocol.name}' depends on the order of all rows",
-                path=path,
+                f"protocol '{first.protocol.name}' depends on the order of all rows",
                 expected="a protocol with ties 'grouped'",
-                remedy="Load the parts and use `combine`, which holds all scores in memory.",
+                remedy="Use `combine`, which holds the scores of all parts in memory.",
             )
-        hits.append(_hit_scores(part))
-        heads.append(part.without_rows())
-    check_alike(heads)
-    first = heads[0]
-    points = [np.unique(np.concatenate(each)) for each in zip(*hits, strict=True)]
-    tally = [ScoreTally(each, len(first.ious)) for each in points]
-    for path in paths:
-        part = FramePartial.load(path)
-        for place, each in enumerate(tally):
-            rows = slice(int(part.start[place]), int(part.start[place + 1]))
-            each.add(part.score[rows].astype(np.float64), part.correct[:, rows])
-    truths = np.sum([part.truths for part in heads], axis=0)
-    results: dict[float, FrameResult] = {}
-    for at, iou in enumerate(first.ious):
-        curves = {
-            name: each.curve(at, int(total))
-            for name, each, total in zip(first.classes, tally, truths, strict=True)
+        self.first = first.without_rows()
+        self.truths = np.zeros_like(first.truths)
+        self.counts = dict.fromkeys(first.counts, 0)
+        self.spill = ScoreSpill(folder, len(first.classes), len(first.ious))
+        self.seen: set[str] = set()
+
+    def add(self, part: FramePartial) -> None:
+        check_next(part, self.first, self.seen, ALIKE)
+        self.truths += part.truths
+        self.counts = {name: total + part.counts[name] for name, total in self.counts.items()}
+        self.spill.add(part)
+
+    def results(self, curve_points: int) -> dict[float, FrameResult]:
+        """By threshold; of one class after the other, memory holds the scores of true positives."""
+        first, thresholds = self.first, range(len(self.first.ious))
+        areas: list[dict[str, float | None]] = [{} for _ in thresholds]
+        curves: list[dict[str, PrecisionRecall]] = [{} for _ in thresholds]
+        right = [0 for _ in thresholds]
+        for label, (name, total) in enumerate(zip(first.classes, self.truths, strict=True)):
+            tally = self.spill.tally(label)
+            for at in thresholds:
+                curve = tally.curve(at, int(total))
+                areas[at][name] = class_ap(name, curve, first.protocol)
+                curves[at][name] = thinned(curve, curve_points)
+                right[at] += int(tally.hits[at].sum())
+        return {
+            iou: result_of_areas(
+                areas[at],
+                curves[at],
+                self.counts | {"true_positives": right[at]},
+                first.protocol,
+                iou,
+            )
+            for at, iou in enumerate(first.ious)
         }
-        right = sum(int(each.hits[at].sum()) for each in tally)
-        counts = _summed(heads) | {"true_positives": right}
-        results[iou] = result_of(curves, counts, first.protocol, iou)
-    return results
-
-
-def _correct(
-    scored: Scored,
-    ranking: NDArray[np.floating],
-    options: FrameProtocol,
-    ious: Sequence[float],
-) -> NDArray[np.bool_]:
-    """Which detections are true positives at every threshold, bool [T, N]."""
-    size = len(scored.classes)
-    found, truth = (
-        Side(cell=rows.frame * size + rows.label, box=rows.box)
-        for rows in (scored.found, scored.truth)
-    )
-    pairs = candidates(
-        found,
-        truth,
-        least=min(ious),
-        rule=options.matching,
-        convention=options.convention,
-        truth_key=lambda rows: truth_key(scored.truth, rows, options),
-    )
-    correct = np.zeros((len(ious), len(scored.found)), dtype=np.bool_)
-    for at, iou in enumerate(ious):
-        taken = assign(
-            pairs,
-            iou=iou,
-            rule=options.matching,
-            score=ranking,
-            found=found,
-            truths=len(scored.truth),
-        )
-        correct[at] = taken >= 0
-    return correct
-
-
-def match_scores(
-    score: NDArray[np.floating],
-    order: NDArray[np.intp],
-    start: NDArray[np.int64] | NDArray[np.intp],
-    options: FrameProtocol,
-) -> NDArray[np.floating]:
-    """What decides who matches first, the higher the earlier, [N].
-
-    `score` [N] stands by class, class c from start[c] to start[c + 1]; `order` [N] are its rows.
-    """
-    if options.match_order == "row":
-        return -order.astype(np.float64)
-    if options.match_order == "score":
-        return score
-    result = np.empty(order.size)
-    for low, high in pairwise(start.tolist()):
-        ranked = score_order(score[low:high], options.ties)
-        result[low + ranked] = -np.arange(ranked.size)
-    return result
-
-
-def truth_key(truth: Rows, rows: NDArray[np.int64], options: FrameProtocol) -> NDArray[np.float64]:
-    """What tells the given rows of the truth apart where IoUs are equal, [n, D]; see `TruthKey`."""
-    if options.truth_order == "box":
-        return truth.box[rows].astype(np.float64)
-    if options.truth_order == "heap":
-        return heap_places(truth, rows)[:, None]
-    return rows[:, None].astype(np.float64)
-
-
-def _videos(truth: Boxes, found: Boxes) -> tuple[str, ...]:
-    pairs = [(truth, truth.video), (found, found.video)]
-    if truth.annotated is not None:
-        pairs.append((truth, truth.annotated[:, 0]))
-    names: dict[str, None] = {}
-    for table, column in pairs:
-        present = np.zeros(len(table.videos), dtype=np.bool_)
-        present[column] = True
-        names |= dict.fromkeys(table.videos[at] for at in np.flatnonzero(present))
-    return tuple(names)
 
 
 def _summed(parts: Sequence[FramePartial]) -> dict[str, int]:
     return {name: sum(part.counts[name] for part in parts) for name in parts[0].counts}
-
-
-def _hit_scores(part: FramePartial) -> list[NDArray[np.float64]]:
-    """The distinct scores of each class's true positives, whatever the threshold."""
-    hit = np.logical_or.reduce(part.correct, axis=0)
-    return [
-        np.unique(part.score[low:high][hit[low:high]].astype(np.float64))
-        for low, high in pairwise(part.start.tolist())
-    ]

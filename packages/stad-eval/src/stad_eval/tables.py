@@ -170,7 +170,9 @@ def unique_pairs(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray
     span = int(second.max()) + 1
     if (int(first.max()) + 1) * span >= 2**62:
         return np.unique(np.stack([first, second], axis=1), axis=0)
-    keys = np.unique(first * span + second)
+    keys = first * span + second
+    if not (np.diff(keys) > 0).all():  # frames listed in order are common, and need no sort
+        keys = np.unique(keys)
     return np.stack([keys // span, keys % span], axis=1)
 
 

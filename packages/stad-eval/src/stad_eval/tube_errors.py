@@ -1,7 +1,6 @@
 """What went wrong with tubes: types of detections, the breakdown of ACT, gains as in TIDE."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +12,12 @@ from stad_eval.judgement import (
     BestOverlaps,
     Factors,
     Judgement,
-    best_overlaps,
+    best_pairs,
     check_thresholds,
 )
-from stad_eval.scored_tubes import ScoredTubes, scored_tubes, tube_tables
-from stad_eval.tube_matching import match_tubes, preference, ranking
-from stad_eval.tube_nms import tube_nms
-from stad_eval.tube_overlap import Pairs, pairs_within, tube_overlaps
+from stad_eval.scored_tubes import tube_tables
+from stad_eval.tube_matches import TubeMatches, tube_matches
+from stad_eval.tube_overlap import Pairs
 from stad_eval.tube_protocols import TubeProtocol, tube_protocol
 from stad_eval.tube_tables import Tubes
 from stad_eval.tubes import Tube
@@ -57,33 +55,34 @@ def tube_errors(
     """
     options = tube_protocol(protocol) if isinstance(protocol, str) else protocol
     check_thresholds(iou, floor)
-    breakdown = breakdown_rule(rule, options.name, tubes=True)
-    scored = scored_tubes(*tube_tables(truth, found, options, classes), options)
-    judged = _judgement(_suppressed(scored, options), options, iou)
-    return analysis(judged, breakdown, floor=floor, min_score=min_score)
+    matches = tube_matches(*tube_tables(truth, found, options, classes), options, iou=(iou,))
+    return tube_errors_of(matches, iou=iou, floor=floor, rule=rule, min_score=min_score)
 
 
-def _suppressed(scored: ScoredTubes, options: TubeProtocol) -> ScoredTubes:
-    if options.nms is None:
-        return scored
-    left = tube_nms(scored.found, threshold=options.nms, protocol=options)
-    return replace(scored, found=scored.found.select(left))
+def tube_errors_of(
+    matches: TubeMatches,
+    *,
+    iou: float = 0.5,
+    floor: float = 0.1,
+    rule: str | None = None,
+    min_score: float | None = None,
+) -> ErrorAnalysis:
+    """As `tube_errors`, of tubes that are matched already, at `iou` among others.
+
+    Raises:
+        InputError: if they were not matched at `iou`; on an unknown rule, or unless floor < iou.
+    """
+    check_thresholds(iou, floor)
+    breakdown = breakdown_rule(rule, matches.protocol.name, tubes=True)
+    return analysis(_judgement(matches, iou), breakdown, floor=floor, min_score=min_score)
 
 
-def _judgement(scored: ScoredTubes, options: TubeProtocol, iou: float) -> Judgement:
-    found, truth = scored.found, scored.truth
-    size = len(scored.classes)
-    pairs = pairs_within(found.video, truth.video)
-    overlap = tube_overlaps(found, truth, pairs, options)
-    same = found.label[pairs.a] == truth.label[pairs.b]
-    preferred = preference(truth, options)
-    order = ranking(found, options)
-    taken = match_tubes(
-        pairs.select(same), overlap[same], order, preferred, (iou,), options.matching
-    )[0]
-    time = np.nan_to_num(tube_overlaps(found, truth, pairs, replace(options, overlap="time")))
-    overlap = np.nan_to_num(overlap)
-    some = overlap > 0.0
+def _judgement(matches: TubeMatches, iou: float) -> Judgement:
+    found, truth, pairs = matches.found, matches.truth, matches.pairs
+    options, size = matches.protocol, len(matches.classes)
+    overlap, time = np.nan_to_num(matches.overlaps.whole), np.nan_to_num(matches.overlaps.time)
+    same, some = found.label[pairs.a] == truth.label[pairs.b], overlap > 0.0
+    preferred, order = matches.preferred, matches.order
     own, own_at = _best(len(found), pairs, overlap, np.flatnonzero(some & same), preferred)
     other, other_at = _best(len(found), pairs, overlap, np.flatnonzero(some & ~same), preferred)
     most_at = np.where(own.iou >= other.iou, own_at, other_at)
@@ -94,7 +93,7 @@ def _judgement(scored: ScoredTubes, options: TubeProtocol, iou: float) -> Judgem
         protocol=options.name,
         tubes=True,
         iou=iou,
-        classes=scored.classes,
+        classes=matches.classes,
         average=options.average,
         ties=options.ties,
         label=found.label,
@@ -103,7 +102,7 @@ def _judgement(scored: ScoredTubes, options: TubeProtocol, iou: float) -> Judgem
         start=np.searchsorted(found.label[order], np.arange(size + 1)).astype(np.int64),
         truth_label=truth.label,
         truths=np.bincount(truth.label, minlength=size),
-        taken=taken,
+        taken=matches.taken_at(iou),
         own=own,
         other=other,
         own_here=_marked(len(found), pairs.a[same & meet]),
@@ -126,14 +125,13 @@ def _best(
     preferred: NDArray[np.int64],
 ) -> tuple[BestOverlaps, NDArray[np.int64]]:
     """Of every found tube the best pair `among` the given ones, and its place; -1 for none."""
-    best = best_overlaps(
-        count,
-        matching.Pairs(found=pairs.a[among], truth=pairs.b[among], iou=overlap[among]),
-        lambda rows: preferred[rows, None].astype(np.float64),
-    )
+    some = matching.Pairs(found=pairs.a[among], truth=pairs.b[among], iou=overlap[among])
+    best = best_pairs(some, lambda rows: preferred[rows, None].astype(np.float64))
+    iou, truth = np.zeros(count), np.full(count, -1, dtype=np.int64)
     place = np.full(count, -1, dtype=np.int64)
-    place[best.pair >= 0] = among[best.pair[best.pair >= 0]]
-    return best, place
+    found = some.found[best]
+    iou[found], truth[found], place[found] = some.iou[best], some.truth[best], among[best]
+    return BestOverlaps(iou=iou, truth=truth), place
 
 
 def _marked(count: int, rows: NDArray[np.int64]) -> NDArray[np.bool_]:

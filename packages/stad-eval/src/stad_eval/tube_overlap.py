@@ -29,6 +29,23 @@ class Pairs:
         return Pairs(a=self.a[pairs], b=self.b[pairs])
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Overlaps:
+    """Overlaps of P pairs of tubes.
+
+    Attributes:
+        whole: float64 [P], as the protocol counts them: time, space, or time times space.
+        time: float64 [P], temporal IoU.
+    """
+
+    whole: NDArray[np.float64]
+    time: NDArray[np.float64]
+
+    def select(self, pairs: NDArray[np.intp]) -> "Overlaps":
+        """Those of the given pairs."""
+        return Overlaps(whole=self.whole[pairs], time=self.time[pairs])
+
+
 def pairs_within(group_a: NDArray[np.int64], group_b: NDArray[np.int64]) -> Pairs:
     """All pairs of equal group, ordered by a; groups are int64 [N] and [M], in any order."""
     order_b = np.argsort(group_b, kind="stable")
@@ -40,7 +57,16 @@ def pairs_within(group_a: NDArray[np.int64], group_b: NDArray[np.int64]) -> Pair
 
 
 def tube_overlaps(a: Tubes, b: Tubes, pairs: Pairs, protocol: TubeProtocol) -> NDArray[np.float64]:
-    """Overlap of each pair, float64 [P] in [0, 1], as the protocol counts it.
+    """The `whole` of `overlap_factors`: overlap of each pair as the protocol counts it, [P].
+
+    Raises:
+        InputError: as `overlap_factors`.
+    """
+    return overlap_factors(a, b, pairs, protocol).whole
+
+
+def overlap_factors(a: Tubes, b: Tubes, pairs: Pairs, protocol: TubeProtocol) -> Overlaps:
+    """Overlap of each pair, and the part that time has in it; [P] in [0, 1].
 
     A pair that shares no frame has none: 0. NaN stands for an overlap that the protocol leaves
     undefined. Videos, labels and scores are not looked at.
@@ -49,15 +75,12 @@ def tube_overlaps(a: Tubes, b: Tubes, pairs: Pairs, protocol: TubeProtocol) -> N
         InputError: if the protocol counts time by spans and one tube of a pair has a box where the
             other has a gap, within the span that they share.
     """
-    result = np.zeros(pairs.a.size)
+    result = Overlaps(whole=np.zeros(pairs.a.size), time=np.zeros(pairs.a.size))
     first_P = np.maximum(_first(a)[pairs.a], _first(b)[pairs.b])
     last_P = np.minimum(_last(a)[pairs.a], _last(b)[pairs.b])
     meet = np.flatnonzero(first_P <= last_P)
     pairs, first_P, last_P = pairs.select(meet), first_P[meet], last_P[meet]
     space_P, shared_P = _mean_iou(a, b, pairs, first_P, last_P, protocol)
-    if protocol.overlap == "space":
-        result[meet] = space_P
-        return result
     if protocol.time == "frames":
         inter_P = shared_P
         union_P = a.lengths()[pairs.a] + b.lengths()[pairs.b] - shared_P
@@ -68,7 +91,9 @@ def tube_overlaps(a: Tubes, b: Tubes, pairs: Pairs, protocol: TubeProtocol) -> N
         union_P = np.maximum(_last(a)[pairs.a], _last(b)[pairs.b]) - start_P + one
     time_P = np.full(meet.size, _no_union(protocol))
     np.divide(inter_P, union_P, out=time_P, where=union_P > 0)
-    result[meet] = time_P if protocol.overlap == "time" else space_P * time_P
+    result.time[meet] = time_P
+    parts = {"space": space_P, "time": time_P, "space-time": space_P * time_P}
+    result.whole[meet] = parts[protocol.overlap]
     return result
 
 
@@ -153,7 +178,10 @@ def _blocks(pairs: NDArray[np.intp], frames: NDArray[np.int64]) -> list[NDArray[
 def _columns(tubes: Tubes, protocol: TubeProtocol) -> list[NDArray[np.float64]]:
     """Scaled x1, y1, one past x2 and y2, and area, as columns of their own."""
     extra = 1.0 if protocol.convention == "inclusive" else 0.0
-    x1, y1, x2, y2 = tubes.box.T * np.array([*protocol.scale, *protocol.scale])[:, None]
+    columns = np.ascontiguousarray(tubes.box.T)
+    if protocol.scale != (1.0, 1.0):
+        columns = columns * np.array([*protocol.scale, *protocol.scale])[:, None]
+    x1, y1, x2, y2 = columns
     x2, y2 = x2 + extra, y2 + extra
     return [x1, y1, x2, y2, np.maximum(x2 - x1, 0.0) * np.maximum(y2 - y1, 0.0)]
 
@@ -165,10 +193,12 @@ def _iou(
     rows_b: NDArray[np.int64],
     no_union: float,
 ) -> NDArray[np.float64]:
-    width = np.minimum(a[2][rows_a], b[2][rows_b]) - np.maximum(a[0][rows_a], b[0][rows_b])
-    height = np.minimum(a[3][rows_a], b[3][rows_b]) - np.maximum(a[1][rows_a], b[1][rows_b])
+    a = [column.take(rows_a) for column in a]
+    b = [column.take(rows_b) for column in b]
+    width = np.minimum(a[2], b[2]) - np.maximum(a[0], b[0])
+    height = np.minimum(a[3], b[3]) - np.maximum(a[1], b[1])
     shared_F = np.maximum(width, 0.0) * np.maximum(height, 0.0)
-    union_F = a[4][rows_a] + b[4][rows_b] - shared_F
+    union_F = a[4] + b[4] - shared_F
     result_F = np.full(shared_F.size, no_union)
     return np.divide(shared_F, union_F, out=result_F, where=union_F > 0.0)
 

@@ -17,13 +17,13 @@ included; it takes its classes from the ground truth, as they all do.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Literal
 
 from stad_eval.boxes import Convention
 from stad_eval.class_lists import MULTISPORTS_NOT_EVALUATED
 from stad_eval.input_error import InputError
 from stad_eval.precision import Rule, SinglePrecision, Ties
+from stad_eval.protocol_names import by_name
 from stad_eval.protocols import Matching, frame_protocol
 
 Time = Literal["frames", "span", "span-less-one"]
@@ -131,6 +131,18 @@ _ACT = TubeProtocol(
     inverted="kept",
 )
 
+_MULTISPORTS = TubeProtocol(
+    name="+multisports",
+    ignored_classes=MULTISPORTS_NOT_EVALUATED,
+    time="span-less-one",
+    no_union="undefined",
+    matching="argmax",
+    order="row",
+    ties="rows",
+    other_videos="false",
+    inverted="kept",
+)
+
 VARIANTS: Mapping[str, TubeProtocol] = {
     "act": _ACT,
     "moc": replace(_ACT, name="+moc"),
@@ -143,17 +155,9 @@ VARIANTS: Mapping[str, TubeProtocol] = {
         without_truth="none",
         other_videos="false",
     ),
-    "multisports": TubeProtocol(
-        name="+multisports",
-        ignored_classes=MULTISPORTS_NOT_EVALUATED,
-        time="span-less-one",
-        no_union="undefined",
-        matching="argmax",
-        order="row",
-        ties="rows",
-        other_videos="false",
-        inverted="kept",
-    ),
+    "multisports": _MULTISPORTS,
+    # It links boxes itself, see `stad_eval.mmaction2_linking`.
+    "mmaction2": replace(_MULTISPORTS, name="+mmaction2", ties="numpy-descending"),
     "3d-retinanet": replace(
         _ACT,
         name="+3d-retinanet",
@@ -174,6 +178,21 @@ BASES = (
 )
 
 
+def _strict(base: str) -> TubeProtocol:
+    frame = frame_protocol(base)
+    return TubeProtocol(name=base, classes=frame.classes, ignored_classes=frame.ignored_classes)
+
+
+_ALL: Mapping[str, TubeProtocol] = {
+    each.name: each
+    for base in BASES
+    for each in (
+        _strict(base),
+        *(replace(variant, name=f"{base}+{key}") for key, variant in VARIANTS.items()),
+    )
+}
+
+
 def tube_protocol(name: str) -> TubeProtocol:
     """The protocol of that id: a dataset, or `dataset+variant`.
 
@@ -181,26 +200,14 @@ def tube_protocol(name: str) -> TubeProtocol:
         InputError: naming the nearest id, if there is none of that name; on `+realtime`, which
             scores single frames only.
     """
-    base, plus, variant = name.partition("+")
-    if base in BASES and not plus:
-        frame = frame_protocol(base)
-        return TubeProtocol(name=name, classes=frame.classes, ignored_classes=frame.ignored_classes)
-    if base in BASES and variant in VARIANTS:
-        return replace(VARIANTS[variant], name=name)
-    if base in BASES and variant == "realtime":
+    if name in {f"{base}+realtime" for base in BASES}:
         raise InputError(
             f"'{name}' has no tubes: realtime-action-detection scores single frames only",
             remedy="Use it with frame_map; 3d-retinanet is its successor for tubes.",
         )
-    near = get_close_matches(name, tube_protocol_names(), n=1)
-    raise InputError(
-        "unknown protocol of tubes",
-        expected=f"one of {', '.join(BASES)}, alone or with +{', +'.join(VARIANTS)}",
-        found=name,
-        remedy=f"Did you mean '{near[0]}'?" if near else None,
-    )
+    return by_name(name, _ALL, what="protocol of tubes")
 
 
 def tube_protocol_names() -> list[str]:
     """Every id that `tube_protocol` takes."""
-    return [name for base in BASES for name in (base, *(f"{base}+{key}" for key in VARIANTS))]
+    return list(_ALL)

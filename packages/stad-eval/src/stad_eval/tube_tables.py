@@ -307,9 +307,9 @@ def _floats(column: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[np
         expected = f"numbers {list(shape)}"
         raise InputError(f"column '{column}' is malformed", expected=expected, found=found)
     array = array.astype(np.float64, copy=False)
-    finite = np.isfinite(array).reshape(shape[0], -1).all(axis=1)
+    finite = np.isfinite(array)
     if not finite.all():
-        row = int(np.flatnonzero(~finite)[0])
+        row = int(np.flatnonzero(~finite.reshape(shape[0], -1).all(axis=1))[0])
         raise InputError(
             f"column '{column}' holds a number that is not finite, first at row {row}",
             expected="finite numbers",

@@ -127,7 +127,8 @@ def frame_boxes(tubelets: Tubelets, options: Suppression | None = None) -> Boxes
 
     Each tubelet gives K boxes with its score. Default options: `Suppression()`, which is what MOC
     does with half-open boxes (soft, IoU 0.6); ACT removes boxes from IoU 0.3 on. Rows come by
-    video and frame. No tubelets give no boxes. Source: Kalogeiton et al., "Action Tubelet
+    video and frame, as MOC lists them; where suppressed ones are removed also by label and falling
+    score, as ACT does. No tubelets give no boxes. Source: Kalogeiton et al., "Action Tubelet
     Detector", Sec. 3.3; Li et al., "Actions as Moving Points", public code.
     """
     k = np.arange(tubelets.length)
@@ -144,7 +145,10 @@ def frame_boxes(tubelets: Tubelets, options: Suppression | None = None) -> Boxes
         score=np.repeat(tubelets.score, k.size)[order],
         box=tubelets.box.reshape(count, 4)[order],
     )
-    return frame_nms(boxes, options)
+    left = frame_nms(boxes, options)
+    if options is None or options.rescoring != "remove":
+        return left
+    return left.select(np.lexsort((-left.score, left.label, left.frame, left.video)))
 
 
 def frame_nms(boxes: Boxes, options: Suppression | None = None) -> Boxes:

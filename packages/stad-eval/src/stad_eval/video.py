@@ -11,12 +11,18 @@ from numpy.typing import NDArray
 from stad_eval.input_error import InputError
 from stad_eval.precision import PrecisionRecall, average_precision, precision_recall
 from stad_eval.scored_tubes import tube_tables
+from stad_eval.tube_matches import TubeMatches, tube_matches
 from stad_eval.tube_protocols import TubeProtocol, tube_protocol
 from stad_eval.tube_tables import Tubes
 from stad_eval.tube_thresholds import IOU, Threshold, threshold_name, threshold_ranges
 from stad_eval.tubes import Tube
 from stad_eval.version import __version__
-from stad_eval.video_shards import VideoPartial, join_videos, video_partial
+from stad_eval.video_shards import (
+    VideoPartial,
+    join_videos,
+    video_partial,
+    video_partial_of,
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -135,7 +141,17 @@ def video_map(
     """
     options = tube_protocol(protocol) if isinstance(protocol, str) else protocol
     truth, found = tube_tables(truth, found, options, classes)
-    return combine_videos([video_partial(truth, found, options, iou=iou)], iou=iou)
+    return video_map_of(tube_matches(truth, found, options, iou=iou), iou=iou)
+
+
+def video_map_of(matches: TubeMatches, *, iou: Sequence[Threshold] = IOU) -> VideoResult:
+    """As `video_map`, of tubes that are matched already, at these thresholds among others.
+
+    Raises:
+        InputError: if they were not matched at one of the thresholds, or a class without ground
+            truth has detections and the protocol refuses that.
+    """
+    return combine_videos([video_partial_of(matches)], iou=iou)
 
 
 def video_map_streamed(

@@ -8,26 +8,21 @@ that of the parts' tubes, one part after the other.
 Suffix legend: N = found tubes, M = true tubes, T = thresholds.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stad_eval.formats.npz import read_npz, write_npz
-from stad_eval.input_error import InputError
-from stad_eval.scored_tubes import scored_tubes
-from stad_eval.tube_matching import match_tubes, preference, ranking
-from stad_eval.tube_nms import tube_nms
-from stad_eval.tube_overlap import Pairs, pairs_within, tube_overlaps
-from stad_eval.tube_protocols import TubeProtocol, tube_protocol
+from stad_eval.partial_files import check_alike, options_of, partial_content, write_partial
+from stad_eval.tube_matches import TubeMatches, tube_matches
+from stad_eval.tube_protocols import TubeProtocol
 from stad_eval.tube_tables import Tubes
-from stad_eval.tube_thresholds import IOU, Threshold, threshold_ranges
+from stad_eval.tube_thresholds import IOU, Threshold
 
 FORMAT = "stad-video-partial-1"
+_ABOUT = ("classes", "thresholds", "videos", "counts")
 _ARRAYS = ("label", "score", "correct", "truth_label", "best", "best_of_class")
 
 
@@ -69,11 +64,9 @@ class VideoPartial:
             InputError: if the folder does not exist.
             OSError: if it cannot be written.
         """
-        names = ("classes", "thresholds", "videos", "counts")
-        about: dict[str, object] = {name: getattr(self, name) for name in names}
-        about |= {"format": FORMAT, "protocol": asdict(self.protocol)}
+        about = {name: getattr(self, name) for name in _ABOUT}
         arrays = {name: getattr(self, name) for name in _ARRAYS}
-        write_npz(path, {"about": np.array(json.dumps(about)), **arrays})
+        write_partial(path, FORMAT, self.protocol, about, arrays)
 
     @staticmethod
     def load(path: str | Path) -> "VideoPartial":
@@ -82,28 +75,16 @@ class VideoPartial:
         Raises:
             InputError: if the file is none of them.
         """
-        content = read_npz(path)
-        try:
-            about = json.loads(str(content["about"]))
-            if about["format"] != FORMAT:
-                raise ValueError(about["format"])
-            options: dict[str, Any] = {
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in about["protocol"].items()
-            }
+        with partial_content(path, FORMAT) as (about, arrays):
             part = VideoPartial(
-                protocol=TubeProtocol(**options),
-                classes=tuple(about["classes"]),
-                thresholds=tuple(about["thresholds"]),
-                videos=tuple(about["videos"]),
-                counts=about["counts"],
-                **{name: content[name] for name in _ARRAYS},
+                protocol=options_of(TubeProtocol, about["protocol"]),
+                classes=tuple(str(each) for each in about["classes"]),
+                thresholds=tuple(float(each) for each in about["thresholds"]),
+                videos=tuple(str(each) for each in about["videos"]),
+                counts={str(name): int(each) for name, each in about["counts"].items()},
+                **{name: arrays[name] for name in _ARRAYS},
             )
             _check_shapes(part)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            raise InputError(
-                "not a partial result", path=path, expected=f"npz of {FORMAT}", found=repr(error)
-            ) from None
         return part
 
 
@@ -123,44 +104,23 @@ def video_partial(
     Raises:
         InputError: as `video_map`.
     """
-    protocol = tube_protocol(protocol) if isinstance(protocol, str) else protocol
-    limits = tuple(sorted({each for values in threshold_ranges(iou).values() for each in values}))
-    scored = scored_tubes(truth, found, protocol)
-    classes, truth, kept, counts = scored.classes, scored.truth, scored.found, scored.counts
-    pairs = pairs_within(kept.video, truth.video)
-    overlap = tube_overlaps(kept, truth, pairs, protocol)
-    same = kept.label[pairs.a] == truth.label[pairs.b]
-    best = _best(pairs, overlap, len(truth))
-    pairs, overlap = pairs.select(same), overlap[same]
-    best_of_class = _best(pairs, overlap, len(truth))
-    if protocol.nms is not None:
-        left = tube_nms(kept, threshold=protocol.nms, protocol=protocol)
-        counts["detections_suppressed"] = len(kept) - left.size
-        place = np.full(len(kept), -1, dtype=np.int64)
-        place[left] = np.arange(left.size)
-        kept, remain = kept.select(left), place[pairs.a] >= 0
-        pairs = Pairs(a=place[pairs.a[remain]], b=pairs.b[remain])
-        overlap = overlap[remain]
-    won = match_tubes(
-        pairs,
-        overlap,
-        ranking(kept, protocol),
-        preference(truth, protocol),
-        limits,
-        protocol.matching,
-    )
+    return video_partial_of(tube_matches(truth, found, protocol, iou=iou))
+
+
+def video_partial_of(matches: TubeMatches) -> VideoPartial:
+    """What these matches add to a video-mAP."""
     return VideoPartial(
-        protocol=protocol,
-        classes=classes,
-        thresholds=limits,
-        videos=truth.videos,
-        label=kept.label,
-        score=kept.score,
-        correct=won >= 0,
-        truth_label=truth.label,
-        best=best,
-        best_of_class=best_of_class,
-        counts=counts,
+        protocol=matches.protocol,
+        classes=matches.classes,
+        thresholds=matches.thresholds,
+        videos=matches.truth.videos,
+        label=matches.found.label,
+        score=matches.found.score,
+        correct=matches.taken >= 0,
+        truth_label=matches.truth.label,
+        best=matches.best,
+        best_of_class=matches.best_of_class,
+        counts=matches.counts,
     )
 
 
@@ -172,22 +132,8 @@ def join_videos(shards: Iterable[VideoPartial]) -> VideoPartial:
             a video in common.
     """
     parts = list(shards)
-    if not parts:
-        raise InputError("no parts to combine", expected="at least one", found="none")
+    check_alike(parts, ("protocol", "classes", "thresholds"))
     first = parts[0]
-    seen: set[str] = set()
-    for part in parts:
-        for name in ("protocol", "classes", "thresholds"):
-            if getattr(part, name) != getattr(first, name):
-                raise InputError(
-                    f"parts of different {name} cannot be combined",
-                    expected=getattr(first, name),
-                    found=getattr(part, name),
-                )
-        twice = seen.intersection(part.videos)
-        if twice:
-            raise InputError("a video is in two parts", found=min(twice))
-        seen.update(part.videos)
     return VideoPartial(
         protocol=first.protocol,
         classes=first.classes,
@@ -220,10 +166,3 @@ def _check_shapes(part: VideoPartial) -> None:
     for labels in (part.label, part.truth_label):
         if labels.size and not 0 <= labels.min() <= labels.max() < len(part.classes):
             raise ValueError("a label out of range")
-
-
-def _best(pairs: Pairs, overlap: NDArray[np.float64], truths: int) -> NDArray[np.float64]:
-    """The largest overlap of every truth; an undefined overlap counts as none."""
-    best = np.zeros(truths)
-    np.maximum.at(best, pairs.b, np.nan_to_num(overlap, nan=0.0))
-    return best

@@ -1,17 +1,26 @@
 """Detectors of spatio-temporal action detection, and their parts."""
 
-from stad_models import flops, zoo
-from stad_models.detectors.se_stad import SeStad, SeStadOptions
+from stad_models import flops, weights, zoo
+from stad_models.detectors.moc import Moc, MocOptions
+from stad_models.detectors.se_stad import SeStad
+from stad_models.detectors.se_stad_options import SeStadOptions
+from stad_models.detectors.stma import Stma
+from stad_models.detectors.stma_options import StmaOptions
 from stad_models.normalisation import FrozenBatchNorm, freeze_batch_norm
 from stad_models.structures import Detections, Targets
 
 __all__ = [
     "Detections",
     "FrozenBatchNorm",
+    "Moc",
+    "MocOptions",
     "SeStad",
     "SeStadOptions",
+    "Stma",
+    "StmaOptions",
     "Targets",
     "flops",
     "freeze_batch_norm",
+    "weights",
     "zoo",
 ]

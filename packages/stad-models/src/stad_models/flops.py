@@ -17,7 +17,11 @@ from torch._ops import OpOverload
 from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from stad_models.detectors.moc import Moc
 from stad_models.detectors.se_stad import SeStad
+from stad_models.detectors.snippets import padded, snippet, unflattened
+from stad_models.detectors.stma import Stma
+from stad_models.detectors.two_stream_moc import TwoStreamMoc
 
 Rule = Literal["mac", "paper"]
 
@@ -46,14 +50,15 @@ def count(
     """Cost of one clip in evaluation mode.
 
     Args:
-        model: a `SeStad`, or a backbone (counted as the part "backbone"); it is not changed,
-            and may have its weights on the meta device.
+        model: a `SeStad`, a detector of tubelets, or a backbone (counted as the part "backbone");
+            it is not changed, and may have its weights on the meta device.
         size: side of a square clip, or (width, height), in pixels.
         frames: frames of the clip.
         rule: "mac" counts convolutions, linear layers and the matrix products of non-local blocks,
-            each once. "paper" is what SE-STAD's tables count: these, batch normalisation (2 per
-            element), ReLU and max-pooling (1 per element put out), and the localisation head twice,
-            because the authors' training code runs it twice.
+            each once; of deformable convolutions only those that give their offsets. "paper" is
+            what SE-STAD's tables count: these, batch normalisation (2 per element), ReLU and
+            max-pooling (1 per element put out), and the localisation head twice, because the
+            authors' training code runs it twice.
         actors: regions that the action head sees.
 
     Raises:
@@ -65,6 +70,10 @@ def count(
     clips = torch.empty((1, 3, frames, height, width), device="meta")
     if isinstance(model, SeStad):
         macs = _detector_macs(model, clips, rule, actors)
+        params = {part: _params(model.get_submodule(part)) for part in macs}
+    elif isinstance(model, (Moc, Stma, TwoStreamMoc)):
+        clips = clips[:, :1].expand(-1, model.channels_in, -1, -1, -1)
+        macs = _tubelet_macs(model, clips, rule)
         params = {part: _params(model.get_submodule(part)) for part in macs}
     else:
         macs = {"backbone": _run(model, rule, clips)[1]}
@@ -88,6 +97,30 @@ def _detector_macs(model: SeStad, clips: Tensor, rule: Rule, actors: int) -> dic
         "localisation_head": passes * localisation,
         "action_head": action,
     }
+
+
+def _tubelet_macs(model: Moc | Stma | TwoStreamMoc, clips: Tensor, rule: Rule) -> dict[str, int]:
+    if isinstance(model, TwoStreamMoc):
+        first = model.colour.channels_in
+        colour = _tubelet_macs(model.colour, clips[:, :first], rule)
+        flow = _tubelet_macs(model.flow, clips[:, first:], rule)
+        return {"colour": sum(colour.values()), "flow": sum(flow.values())}
+    length, multiple, head = model.tubelet_length, model.multiple, model.tubelet_head
+    frames = padded(snippet(clips, length).flatten(0, 1), multiple)
+    features, backbone = _run(model.get_submodule("backbone"), rule, frames)
+    sizes, by_frame = _run(head.sizes, rule, features)
+    maps = unflattened(features, length), unflattened(sizes, length)
+    macs = {"backbone": backbone, "tubelet_head": by_frame + _run(head, rule, *maps)[1]}
+    if isinstance(model, Stma) and model.action_head is not None:
+        coarse, macs["action_head"] = _run(model.action_head.coarse, rule, features)
+        together = (unflattened(coarse, length),)
+        if model.clip_backbone is not None:
+            found, macs["clip_backbone"] = _run(
+                model.get_submodule("clip_backbone"), rule, padded(clips, multiple)
+            )
+            together = (*together, found.clip[0].mean(dim=2))
+        macs["action_head"] += _run(model.action_head, rule, *together)[1]
+    return macs
 
 
 class _Counter(TorchDispatchMode):
@@ -116,8 +149,10 @@ class _Counter(TorchDispatchMode):
 
 
 def _convolution(args: tuple[Any, ...], result: Tensor) -> int:
-    weight: Tensor = args[1]  # [out, in / groups, *kernel]
-    return result.numel() * prod(weight.shape[1:])
+    weight: Tensor = args[1]  # [out, in / groups, *kernel], transposed [in, out / groups, *kernel]
+    transposed: bool = args[6]
+    cells = args[0].numel() if transposed else result.numel()
+    return cells * prod(weight.shape[1:])
 
 
 _ATEN = torch.ops.aten

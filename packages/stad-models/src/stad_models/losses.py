@@ -36,6 +36,25 @@ def distance_giou(found: Tensor, wanted: Tensor, weights: Tensor | None = None) 
     return (losses_N if weights is None else losses_N * weights).sum()
 
 
+def distance_iou(found: Tensor, wanted: Tensor, weights: Tensor | None = None) -> Tensor:
+    """IoU loss, -log IoU, summed over boxes given as distances from one shared point.
+
+    Arguments as `distance_giou`. Such boxes always overlap, unless one has no area at all.
+
+    Source: UnitBox: An advanced object detection network, Eq. 1 and Algorithm 1.
+    """
+    losses_N = -paired_iou(found, wanted).log()
+    return (losses_N if weights is None else losses_N * weights).sum()
+
+
+def paired_iou(found: Tensor, wanted: Tensor) -> Tensor:
+    """IoU `[N]` of boxes `[N, 4]` given as distances from one shared point; never quite 0."""
+    found, wanted = _precise(found), _precise(wanted)
+    shared_N = _area(torch.minimum(found, wanted))
+    union_N = _area(found) + _area(wanted) - shared_N
+    return (shared_N + 1e-7) / (union_N + 1e-7)
+
+
 def centerness(wanted: Tensor) -> Tensor:
     """How central a point lies in its box, in [0, 1], from distances `[N, 4]`.
 
@@ -46,11 +65,64 @@ def centerness(wanted: Tensor) -> Tensor:
     return ratio.clamp(min=0).sqrt()
 
 
-def binary(logits: Tensor, targets: Tensor) -> Tensor:
-    """Binary cross-entropy, summed; any shape, targets in [0, 1]."""
+def binary(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Binary cross-entropy, summed; any shape, targets in [0, 1], weights of the same shape."""
     return functional.binary_cross_entropy_with_logits(
-        _precise(logits), _precise(targets), reduction="sum"
+        _precise(logits), _precise(targets), weight=weights, reduction="sum"
     )
+
+
+def smooth_l1(
+    found: Tensor, wanted: Tensor, *, beta: float, weights: Tensor | None = None
+) -> Tensor:
+    """Smooth L1 of rows `[N, D]`, summed: quadratic below `beta`, linear above.
+
+    Args:
+        found: `[N, D]`.
+        wanted: `[N, D]`.
+        beta: where the parabola ends, above 0.
+        weights: `[N]` of the rows; None weighs all by 1.
+
+    Source: Fast R-CNN, Eq. 3 (beta 1); Faster R-CNN's first stage has beta 1/9.
+    """
+    each_ND = functional.smooth_l1_loss(
+        _precise(found), _precise(wanted), beta=beta, reduction="none"
+    )
+    return (each_ND if weights is None else each_ND * weights[:, None]).sum()
+
+
+def quality_focal(log_yes: Tensor, log_no: Tensor, quality: Tensor, *, beta: float = 2.0) -> Tensor:
+    """Quality focal loss, summed; any shape.
+
+    Args:
+        log_yes: log p of the probability p that is to become the quality.
+        log_no: log (1 - p); given apart, since rounding would lose it where p is near 1.
+        quality: what p should be, in [0, 1]: the IoU of the box found there, 0 on background.
+        beta: how little easy cases count.
+
+    Source: Generalized focal loss, Eq. 2.
+    """
+    yes, no, quality = _precise(log_yes), _precise(log_no), _precise(quality)
+    away = (quality - yes.exp()).abs().pow(beta)
+    return -(away * (quality * yes + (1 - quality) * no)).sum()
+
+
+def distribution_focal(logits: Tensor, wanted: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Distribution focal loss, summed: the two whole numbers beside a value should be likely.
+
+    Args:
+        logits: `[N, B]` of the whole numbers 0 to B - 1.
+        wanted: `[N]` in [0, B - 1).
+        weights: `[N]`; None weighs all by 1.
+
+    Source: Generalized focal loss, Eq. 6.
+    """
+    logs_NB, wanted = _precise(logits).log_softmax(dim=1), _precise(wanted)
+    low_N = wanted.floor().long()
+    share_N = (wanted - low_N)[:, None]
+    below_N1, above_N1 = logs_NB.gather(1, low_N[:, None]), logs_NB.gather(1, low_N[:, None] + 1)
+    losses_N = -((1 - share_N) * below_N1 + share_N * above_N1).squeeze(1)
+    return (losses_N if weights is None else losses_N * weights).sum()
 
 
 def action(logits: Tensor, labels: Tensor, *, exclusive: bool, smoothing: float = 0.0) -> Tensor:
@@ -70,6 +142,11 @@ def action(logits: Tensor, labels: Tensor, *, exclusive: bool, smoothing: float 
     if exclusive:
         return -(wanted * _precise(logits).log_softmax(dim=1)).sum()
     return binary(logits, wanted) / logits.shape[1]
+
+
+def _area(distances_N4: Tensor) -> Tensor:
+    """Areas of boxes given as distances from a point to their sides."""
+    return (distances_N4[:, :2] + distances_N4[:, 2:]).prod(dim=1)
 
 
 def _precise(x: Tensor) -> Tensor:

@@ -10,13 +10,56 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Targets:
-    """The annotated actors of a batch of clips, at the clips' keyframes.
+class TrackTargets:
+    """The annotated actors of one clip over K of its frames.
 
     Attributes:
-        boxes: per clip `[Ni, 4]` float xyxy, half-open, in pixels of the clip tensor; `[0, 4]`
-            where nobody is annotated.
+        boxes: `[M, K, 4]` float xyxy, half-open, in pixels of the clip tensor; 0 where absent.
+        present: `[M, K]` bool, where the actor has a box.
+        labels: `[M, K, C]` float in [0, 1]; 0 where absent.
+
+    Raises:
+        ValueError: shapes that disagree.
+    """
+
+    boxes: Tensor
+    present: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        shape = self.present.shape
+        good = len(shape) == 2 and self.boxes.shape == (*shape, 4)
+        if not good or self.labels.ndim != 3 or self.labels.shape[:2] != shape:
+            raise ValueError(
+                "TrackTargets: boxes [M, K, 4], present [M, K] and labels [M, K, C] must agree, "
+                f"found {list(self.boxes.shape)}, {list(shape)} and {list(self.labels.shape)}"
+            )
+
+    def __len__(self) -> int:
+        return self.boxes.shape[0]
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same tracks on another device."""
+        return type(self)(
+            boxes=self.boxes.to(device),
+            present=self.present.to(device),
+            labels=self.labels.to(device),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Targets:
+    """What is annotated in a batch of clips; every detector reads what it needs.
+
+    Attributes:
+        boxes: at the clip's keyframe, per clip `[Ni, 4]` float xyxy, half-open, in pixels of the
+            clip tensor; `[0, 4]` where nobody is annotated.
         labels: per clip `[Ni, C]` float in [0, 1], one row per box.
+        tracks: per clip the actors over several frames: the K of a tubelet, or all T; None where
+            the clips were made without.
+        masks: `[N, T, H, W]` float in [0, 1], the pixels of actors; None where the clips have none.
+        proposals: boxes that another detector found at the keyframe, per clip `[Pi, 5]`: xyxy in
+            pixels of the clip tensor and a score in [0, 1]; None where there are none.
 
     Raises:
         ValueError: numbers of clips or rows disagree, a shape is wrong, or a box (checked in CPU
@@ -25,8 +68,23 @@ class Targets:
 
     boxes: tuple[Tensor, ...]
     labels: tuple[Tensor, ...]
+    tracks: tuple[TrackTargets, ...] | None = None
+    masks: Tensor | None = None
+    proposals: tuple[Tensor, ...] | None = None
 
     def __post_init__(self) -> None:
+        if self.proposals is not None and len(self.proposals) != len(self.boxes):
+            raise ValueError(
+                f"Targets: boxes of {len(self.boxes)} clips but proposals of {len(self.proposals)}"
+            )
+        if self.tracks is not None and len(self.tracks) != len(self.boxes):
+            raise ValueError(
+                f"Targets: boxes of {len(self.boxes)} clips but tracks of {len(self.tracks)}"
+            )
+        if self.masks is not None and len(self.masks) != len(self.boxes):
+            raise ValueError(
+                f"Targets: boxes of {len(self.boxes)} clips but masks of {len(self.masks)}"
+            )
         if len(self.boxes) != len(self.labels):
             raise ValueError(
                 f"Targets: boxes of {len(self.boxes)} clips but labels of {len(self.labels)}; "
@@ -43,6 +101,15 @@ class Targets:
         return type(self)(
             boxes=tuple(boxes.to(device) for boxes in self.boxes),
             labels=tuple(labels.to(device) for labels in self.labels),
+            tracks=(
+                None if self.tracks is None else tuple(tracks.to(device) for tracks in self.tracks)
+            ),
+            masks=None if self.masks is None else self.masks.to(device),
+            proposals=(
+                None
+                if self.proposals is None
+                else tuple(rows.to(device) for rows in self.proposals)
+            ),
         )
 
 
@@ -89,3 +156,79 @@ class Detections:
             actor_scores=self.actor_scores.to(device),
             scores=self.scores.to(device),
         )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tubelets:
+    """Actors found over K successive frames of one clip, best first.
+
+    Attributes:
+        boxes: `[N, K, 4]` float xyxy, half-open, in pixels of the clip tensor.
+        scores: `[N, C]` in [0, 1], the actions of each tubelet.
+        first: index in the clip of the first of the K frames.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    first: int
+
+    def __len__(self) -> int:
+        return self.boxes.shape[0]
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same tubelets on another device."""
+        return type(self)(
+            boxes=self.boxes.to(device), scores=self.scores.to(device), first=self.first
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tubes:
+    """Whole action tubes found in one clip, best first.
+
+    Attributes:
+        boxes: `[N, T, 4]` float xyxy, half-open, in pixels of the clip tensor, one box per frame
+            of the clip; meaningless outside the span.
+        spans: `[N, 2]` float, start and end of the action in frames of the clip: frame t lasts from
+            t to t + 1, so a tube over the whole clip has the span (0, T).
+        labels: `[N]` int64, the action.
+        scores: `[N]` in [0, 1].
+    """
+
+    boxes: Tensor
+    spans: Tensor
+    labels: Tensor
+    scores: Tensor
+
+    def __len__(self) -> int:
+        return self.boxes.shape[0]
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same tubes on another device."""
+        return type(self)(
+            boxes=self.boxes.to(device),
+            spans=self.spans.to(device),
+            labels=self.labels.to(device),
+            scores=self.scores.to(device),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Maps:
+    """Where the actors of one clip are, pixel by pixel, and what the clip shows.
+
+    Attributes:
+        localisation: `[T, H, W]` in [0, 1], how likely each pixel of the clip belongs to an actor.
+        scores: `[C]` in [0, 1], the actions of the clip.
+    """
+
+    localisation: Tensor
+    scores: Tensor
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same maps on another device."""
+        return type(self)(localisation=self.localisation.to(device), scores=self.scores.to(device))
+
+
+Prediction = Detections | Tubelets | Tubes | Maps
+"""What a detector gives in evaluation, one per clip."""

@@ -1,6 +1,7 @@
 """Thresholds per class, found on annotated frames.
 
-Suffix legend: K = scored actors of all frames, C = classes.
+Suffix legend: K = scored actors of all frames, C = classes; N, M = findings and annotated actors of
+one frame.
 """
 
 from collections.abc import Sequence
@@ -8,9 +9,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from stad_ssl.boxes import pairwise_iou
 from stad_ssl.frames import Keyframe, Neighbours, Proposals
 from stad_ssl.gathering import gather
-from stad_ssl.quality import match_boxes
 
 
 @torch.no_grad()
@@ -65,8 +66,9 @@ def calibrate_thresholds(
 ) -> Tensor:
     """Thresholds per class from a model's findings on annotated frames, for `threshold_labels`.
 
-    Findings are matched to the annotation one to one; those that match nobody count as actors
-    without labels, annotated actors without a finding as missed.
+    Each finding is the annotated actor that it overlaps most, if by enough; several may be the same
+    one, as proposals before suppression are. Findings that are nobody count as actors without
+    labels, annotated actors that no finding overlaps enough as missed.
 
     Args:
         proposals: what the model found in each annotated frame, with the settings that pseudo
@@ -79,21 +81,25 @@ def calibrate_thresholds(
         `[C]` in CPU memory.
 
     Raises:
-        ValueError: as `assign_temporal_labels`.
+        ValueError: as `assign_temporal_labels`; an IoU outside (0, 1].
     """
+    if not 0.0 < iou <= 1.0:
+        raise ValueError(f"iou must lie in (0, 1]; got {iou}")
     batch = gather(proposals, [Neighbours(before=frame, size=size) for frame in truth])
     labels = torch.zeros_like(batch.scores)
+    missed = torch.zeros(labels.shape[1], dtype=torch.float64)  # float32 counts to 2^24 only
     frames = range(len(truth))
     rows = torch.bincount(batch.clip, minlength=len(truth)).tolist()
     columns = torch.bincount(batch.annotated_clip, minlength=len(truth)).tolist()
     parts = (batch.boxes.split(rows), batch.annotated.split(columns), batch.labels.split(columns))
     wanted = labels.split(rows)  # views: filling one fills its rows of `labels`
     for frame, boxes, annotated, real in zip(frames, *parts, strict=True):
-        matched = match_boxes(boxes, annotated, iou=iou)
-        hit = matched >= 0
-        wanted[frame][hit] = real[matched[hit]]
-    # In float64, since float32 counts no further than 2^24.
-    missed = batch.labels.double().sum(dim=0) - labels.double().sum(dim=0)
+        overlap_NM = pairwise_iou(boxes.double(), annotated.double())
+        enough_NM = overlap_NM >= iou
+        missed += real[~enough_NM.any(dim=0)].double().sum(dim=0)
+        hit = enough_NM.any(dim=1)
+        if bool(hit.any()):
+            wanted[frame][hit] = real[overlap_NM[hit].argmax(dim=1)]
     return class_thresholds(batch.scores, labels, missed=missed)
 
 

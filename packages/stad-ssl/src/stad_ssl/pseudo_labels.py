@@ -54,6 +54,7 @@ def threshold_labels(
     *,
     threshold: float | Tensor,
     restrict: bool = True,
+    exclusive: bool = False,
     background: Background = "drop",
 ) -> list[PseudoLabels]:
     """Give each proposal the actions that score enough.
@@ -69,6 +70,8 @@ def threshold_labels(
         threshold: a score of at least this gives the label: one number for all classes, or `[C]`,
             one for each (see `calibrate_thresholds`; infinity gives a class never).
         restrict: apply the temporal restriction.
+        exclusive: an actor does one action at a time: of those that score enough (and pass the
+            restriction) only the one with the highest score is given.
         background: "drop" leaves proposals without any label out; "negative" keeps them as actors
             without labels.
 
@@ -97,6 +100,9 @@ def threshold_labels(
         given &= (around_BC > 0)[batch.clip]
         known = [bool(near.keyframes) for near in neighbours]
     keep = given.any(dim=1)
+    if exclusive:
+        best = batch.scores.where(given, -1.0).argmax(dim=1)
+        given &= best[:, None] == torch.arange(classes)
     if background == "negative":
         keep = torch.ones_like(keep)
     return batch.kept(keep, given, torch.full_like(batch.clip, -1), known=known)

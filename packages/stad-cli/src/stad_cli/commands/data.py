@@ -1,21 +1,28 @@
-"""`stad data`: make a synthetic dataset, check a dataset, look at one, convert one."""
+"""`stad data`: make a synthetic dataset; check, show, convert one; compute flow, write shards."""
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
 
 import typer
 
-from stad_cli.commands.evaluate import DatasetName, Part
+from stad_cli.commands.data_prepare import compute_flow, write_shards
+from stad_cli.commands.evaluate import Part
+from stad_cli.dataset_names import DatasetName
 
 if TYPE_CHECKING:
-    from stad_data.check import Problem
     from stad_data.synthetic.scene import Layout
 
 app = typer.Typer(no_args_is_help=True)
 make = typer.Typer(no_args_is_help=True)
 app.add_typer(make, name="make", help="Make a dataset as real files.")
+app.command(
+    "flow", epilog="Example:  stad data flow --dataset jhmdb --root JHMDB --out JHMDB-FLOW"
+)(compute_flow)
+app.command(
+    "shard",
+    epilog="Example:  stad data shard --dataset ava --root AVA --out AVA-SHARDS --short-side 256",
+)(write_shards)
 
 Root = Annotated[Path, typer.Argument(help="Folder of the dataset.")]
 Form = Annotated[DatasetName, typer.Option(help="Layout of the folder.")]
@@ -25,8 +32,21 @@ Missing = Annotated[
     typer.Option(help="What to do about annotated videos without a file."),
 ]
 
-SHOWN = 20
-"""Problems of one severity that are listed without --all."""
+Labels = Annotated[Path | None, typer.Option(help="Label map of an AVA or MultiSports CSV.")]
+FirstSecond = Annotated[float, typer.Option(help="Second at which AVA's videos begin.")]
+Actions = Annotated[
+    str, typer.Option(help="Where CVAT's actions stand: label, attribute:NAME, checkboxes.")
+]
+Corners = Annotated[
+    Literal["half-open", "inclusive", "one-based"],
+    typer.Option(
+        help="Corners of the boxes in ACT's pickle, to be read or else to be written: as they are;"
+        " x2, y2 the last pixels (UCF101v2-GT.pkl); so and from 1 (JHMDB-GT.pkl)."
+    ),
+]
+
+SHOWN = 3
+"""Places that are told of each problem without --all."""
 
 
 @make.command("synthetic", epilog="Example:  stad data make synthetic SYNTHETIC --layouts ava")
@@ -102,8 +122,12 @@ def chosen_layouts(text: str) -> "list[Layout]":
     return cast("list[Layout]", list(dict.fromkeys(names)))
 
 
-@app.command("check", epilog="Example:  stad data check JHMDB --dataset jhmdb")
-def check_dataset(
+@app.command(
+    "check",
+    epilog="Examples:  stad data check JHMDB --dataset jhmdb\n\n"
+    "           stad data check ava_val.csv --dataset ava --labels map.pbtxt --decode nothing",
+)
+def check_dataset(  # noqa: PLR0913 - every option of the command line is an argument
     root: Root,
     dataset: Form,
     split: Split = 1,
@@ -112,59 +136,51 @@ def check_dataset(
         typer.Option(help="How much of each video to try: nothing, its first and last frame, all."),
     ] = "ends",
     missing: Missing = "refuse",
-    show_all: Annotated[bool, typer.Option("--all", help="List every problem.")] = False,
+    labels: Labels = None,
+    first_second: FirstSecond = 900.0,
+    actions: Actions = "label",
+    corners: Corners = "half-open",
+    show_all: Annotated[bool, typer.Option("--all", help="List every place.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Look for everything that is wrong with a dataset before training on it.
 
-    Prints the problems and how much of each class there is. Ends with 2 where there are errors.
+    Prints how much there is of each part and class, then each problem with examples and how to
+    mend it. Ends with 2 where there are errors. Absent videos are an error, with --missing skip a
+    warning.
     """
-    from stad_cli.engine.data import open_dataset
+    from stad_cli import dataset_forms
+    from stad_cli.check_report import check_json, check_text
     from stad_cli.progress import progress
-    from stad_data.check import Problem, check, coverage_table
+    from stad_data.check import check, refused
     from stad_eval import InputError
 
+    reading = dataset_forms.Reading(
+        split=split,
+        missing="keep",
+        label_map=labels,
+        # Absent videos tell no size; what is looked for does not hang on it.
+        size=(1000, 1000),
+        first_second=first_second,
+        actions=actions,
+        corners=corners,
+    )
+    if not root.exists():
+        raise InputError("no such data folder", path=root, remedy="name the dataset's folder")
     try:
-        found = open_dataset(dataset.value, root, split=split, missing=missing)
+        found = dataset_forms.read(dataset, root, reading)
     except InputError as error:
-        found, table = None, ""
-        # What the reader refuses is the one problem that can be told.
-        problems = [Problem(severity="error", path=None, row=None, message=str(error))]
+        found, problems = None, refused(error)
     else:
         count = len(found.train) + len(found.test)
         with progress("checking", count, unit="videos", quiet=as_json) as seen:
-            problems = check(found, decode=decode, seen=seen)
-        table = coverage_table(found)
-    errors = sum(problem.severity == "error" for problem in problems)
+            problems = check(found, decode=decode, missing=missing, root=root, seen=seen)
     if as_json:
-        typer.echo(json.dumps(_as_json(problems)))
+        typer.echo(json.dumps(check_json(found, problems), ensure_ascii=False))
     else:
-        _print_problems(problems, None if show_all else SHOWN)
-        typer.echo(table)
-        typer.echo(f"{errors} errors, {len(problems) - errors} warnings")
-    if errors:
+        typer.echo(check_text(found, problems, limit=None if show_all else SHOWN))
+    if any(problem.severity == "error" for problem in problems):
         raise typer.Exit(2)
-
-
-def _as_json(problems: "list[Problem]") -> list[dict[str, object]]:
-    return [
-        {
-            "severity": problem.severity,
-            "path": None if problem.path is None else str(problem.path),
-            "row": problem.row,
-            "message": problem.message,
-        }
-        for problem in problems
-    ]
-
-
-def _print_problems(problems: "list[Problem]", limit: int | None) -> None:
-    for severity in ("error", "warning"):
-        alike = [problem for problem in problems if problem.severity == severity]
-        for problem in alike[:limit]:
-            sys.stderr.write(f"{problem}\n")
-        if limit is not None and len(alike) > limit:
-            sys.stderr.write(f"... and {len(alike) - limit} more {severity}s; see them by --all\n")
 
 
 @app.command("show", epilog="Example:  stad data show JHMDB --dataset jhmdb --out sheet.png")
@@ -186,7 +202,7 @@ def show_dataset(
 
     if out.suffix.lower() != ".png" or out.is_dir():
         raise InputError("the sheet is a PNG image", path=out, remedy="name it something.png")
-    found = open_dataset(dataset.value, root, split=split, missing=missing)
+    found = open_dataset(dataset, root, split=split, missing=missing)
     with progress("drawing", count, unit="frames") as seen:
         image = sheet(part_of(found, part.value), found.classes, count=count, seed=seed, seen=seen)
     save_png(image, out)
@@ -221,22 +237,13 @@ def convert_dataset(  # noqa: PLR0913 - every option of the command line is an a
         typer.Option(metavar="WxH", help="Frame size of absent videos, for normalised boxes."),
     ] = None,
     fps: Annotated[float, typer.Option(min=0.01, help="Frame rate of absent AVA videos.")] = 30.0,
-    first_second: Annotated[
-        float, typer.Option(help="Second at which AVA's videos begin.")
-    ] = 900.0,
+    first_second: FirstSecond = 900.0,
     time: Annotated[
         Literal["second", "frame"], typer.Option(help="What AVA's second column counts.")
     ] = "second",
-    labels: Annotated[
-        Path | None, typer.Option(help="Label map of an AVA or MultiSports CSV.")
-    ] = None,
-    actions: Annotated[
-        str, typer.Option(help="Where CVAT's actions stand: label, attribute:NAME, checkboxes.")
-    ] = "label",
-    corners: Annotated[
-        Literal["one-based", "zero-based"],
-        typer.Option(help="Where the pixels of ACT's boxes count from."),
-    ] = "one-based",
+    labels: Labels = None,
+    actions: Actions = "label",
+    corners: Corners = "half-open",
 ) -> None:
     """Write a dataset's annotation in another form, and say what that form cannot hold.
 
@@ -261,12 +268,13 @@ def convert_dataset(  # noqa: PLR0913 - every option of the command line is an a
         actions=actions,
         corners=corners,
     )
-    dataset = dataset_forms.read(source.value, root, reading)
+    dataset = dataset_forms.read(source, root, reading)
     chosen = {"all": (*dataset.train, *dataset.test), "train": dataset.train, "test": dataset.test}
     if not chosen[part]:
         whole = "the dataset" if part == "all" else f"the {part} part of the dataset"
         raise InputError(f"{whole} has no video", path=root, expected="videos to convert")
-    left_out = convert(dataset, out, to=to, part=part)
+    written = "half-open" if source == "act" else corners
+    left_out = convert(dataset, out, to=to, part=part, corners=written)
     boxes = sum(annotation.num_boxes for annotation in chosen[part])
     typer.echo(f"{out}: {len(chosen[part]):,} videos, {boxes:,} boxes")
     for line in left_out:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from stad_cli.video_detection import VideoSummary
+    from stad_cli.detection_settings import VideoSummary
 
 EXAMPLE = "Example:  stad detect street.mp4 --checkpoint runs/demo/checkpoints/best.pt --out found"
 
@@ -34,6 +34,12 @@ def detect(  # noqa: PLR0913 - the options of a command
         int | None,
         typer.Option(min=1, help="Frames between keyframes. [default: about 4 keyframes a second]"),
     ] = None,
+    window: Annotated[
+        float,
+        typer.Option(
+            min=0.5, help="Seconds of video that a detector of tubes sees at a time; tubes go on."
+        ),
+    ] = 8.0,
     batch: Annotated[int, typer.Option(min=1, help="Clips per pass through the model.")] = 4,
     min_score: Annotated[
         float,
@@ -56,12 +62,15 @@ def detect(  # noqa: PLR0913 - the options of a command
 ) -> None:
     """Find actors and their actions in videos.
 
-    Writes OUT/NAME.json (boxes and action scores at keyframes) and OUT/NAME.mp4 (the video with
-    them drawn on it, of the same size and timing; sound is not copied).
+    Writes OUT/NAME.json (boxes and action scores at keyframes, or action tubes, whichever the
+    detector gives) and OUT/NAME.mp4 (the video with them drawn on it, of the same size and timing;
+    sound is not copied).
     """
+    from stad_cli.detection_settings import DetectionSettings
     from stad_cli.progress import progress
     from stad_cli.scoring import checkpoint_path
-    from stad_cli.video_detection import DetectionSettings, detect_video, load_detector
+    from stad_cli.trained_detector import load_detector
+    from stad_cli.video_detection import detect_video
     from stad_eval import InputError
 
     names = output_names(videos)
@@ -69,6 +78,7 @@ def detect(  # noqa: PLR0913 - the options of a command
     _prepare(out, videos, names if overlay else ())
     settings = DetectionSettings(
         every=stride,
+        window=window,
         batch=batch,
         least=min_score,
         on_damage="stop" if until_damage else "raise",

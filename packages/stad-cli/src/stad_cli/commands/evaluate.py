@@ -1,6 +1,7 @@
 """`stad eval`: score a trained run, or a file of detections."""
 
 import json
+import math
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -8,32 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from stad_cli.dataset_names import DatasetName
+
 if TYPE_CHECKING:
-    from stad_eval import FrameResult
+    from stad_cli.engine.evaluation import Evaluation
 
 EXAMPLE = (
     "Examples:  stad eval runs/se_stad_tiny_jhmdb\n\n"
     "           stad eval detections.json --data JHMDB --dataset jhmdb"
 )
-
-
-class DatasetName(StrEnum):
-    """The layouts that can be read."""
-
-    AVA = "ava"
-    AVA_KINETICS = "ava-kinetics"
-    JHMDB = "jhmdb"
-    UCF24 = "ucf24"
-    UCF_SPORTS = "ucf-sports"
-    MULTISPORTS = "multisports"
-    YOUTUBE_VOS = "youtube-vos"
-    DAVIS = "davis"
-    CVAT = "cvat"
-    LABEL_STUDIO = "label-studio"
-    JSON = "json"
-    ACT = "act"
-    COCO_VIDEO = "coco-video"
-    SYNTHETIC = "synthetic"
 
 
 class Part(StrEnum):
@@ -76,7 +60,7 @@ def evaluate(
     """Score a run's best checkpoint on its test videos, or a file of detections.
 
     Prints the frame-mAP by class under the dataset's protocol, and the average precision of the
-    actors' boxes, whatever they do.
+    actors' boxes, whatever they do; for detectors of tubes also video-mAP and v-MABO.
     """
     from stad_cli.scoring import score_checkpoint, score_detections
 
@@ -84,7 +68,7 @@ def evaluate(
         evaluation = score_checkpoint(
             source,
             data=data,
-            dataset=None if dataset is None else dataset.value,
+            dataset=dataset,
             split=split,
             part=None if part is None else part.value,
             iou=iou,
@@ -95,12 +79,12 @@ def evaluate(
         evaluation = score_detections(
             source,
             data=data,
-            dataset=None if dataset is None else dataset.value,
+            dataset=dataset,
             split=split or 1,
             part=(part or Part.TEST).value,
             iou=iou,
         )
-    print_scores(evaluation.result, evaluation.actor_result, as_json=as_json)
+    print_scores(evaluation, as_json=as_json)
 
 
 def is_checkpoint(source: Path) -> bool:
@@ -108,11 +92,33 @@ def is_checkpoint(source: Path) -> bool:
     return source.is_dir() or source.suffix == ".pt"
 
 
-def print_scores(result: "FrameResult", actors: "FrameResult", *, as_json: bool) -> None:
-    """The table, or one JSON object, on stdout."""
+def print_scores(evaluation: "Evaluation", *, as_json: bool) -> None:
+    """The tables, or one JSON object, on stdout."""
+    result, tubes = evaluation.result, evaluation.video_result
     if as_json:
-        content = {**json.loads(result.to_json()), "actor_AP": json.loads(actors.to_json())["mAP"]}
+        content = json.loads(result.to_json()) | {"actor_AP": _plain(evaluation.actor_result.mean)}
+        if tubes is not None:
+            content["tubes"] = json.loads(tubes.to_json())
         sys.stdout.write(json.dumps(content) + "\n")
         return
     sys.stdout.write(result.table() + "\n")
-    sys.stdout.write(f"frame-mAP {100 * result.mean:.2f} %, actor AP {100 * actors.mean:.2f} %\n")
+    if tubes is not None:
+        sys.stdout.write("\n" + tubes.table() + "\n")
+    sys.stdout.write(summary(evaluation) + "\n")
+
+
+def summary(evaluation: "Evaluation") -> str:
+    """One line: frame-mAP and actor AP; of tubes video-mAP by threshold and v-MABO too."""
+    parts = [
+        f"frame-mAP {100 * evaluation.result.mean:.2f} %",
+        f"actor AP {100 * evaluation.actor_result.mean:.2f} %",
+    ]
+    if evaluation.video_result is not None:
+        means = evaluation.video_result.mean.items()
+        parts += [f"video-mAP@{iou} {100 * mean:.2f} %" for iou, mean in means]
+        parts.append(f"v-MABO {100 * evaluation.video_result.coverage.class_agnostic:.2f} %")
+    return ", ".join(parts)
+
+
+def _plain(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -1,15 +1,18 @@
-"""`stad models`: the named models, and what they cost."""
+"""`stad models`: the named models, what they cost, and what public weights fill of them."""
 
 import inspect
 import json
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import nn
 
     from stad_models.flops import Cost
@@ -107,6 +110,50 @@ def count_flops(
         typer.echo(f"{part:20}{macs:18.3f}{params:16.3f}")
 
 
+@app.command(
+    "load",
+    epilog="Example:  stad models load slowfast_r50_8x8 --from SLOWFAST_8x8_R50.pkl "
+    "--out slowfast.safetensors",
+)
+def load_weights(
+    model: Annotated[str, typer.Argument(help="Name of a model; see: stad models list.")],
+    source: Annotated[
+        Path, typer.Option("--from", help="Weights: .pyth, .pth, .pt, .pkl, .npz, .safetensors.")
+    ],
+    layout: Annotated[
+        str, typer.Option(help="Whose names the file uses; auto tells it by them.")
+    ] = "auto",
+    classes: Annotated[int, typer.Option(min=1, help="Classes of a detector.")] = 80,
+    inference: Annotated[
+        bool, typer.Option("--inference", help="Refuse what does not fill the whole model.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Write what was loaded, under our names: *.safetensors.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Load public weights into a model, and say what was loaded, skipped and mismatched."""
+    from stad_cli.engine.public_weights import load_public
+    from stad_eval import InputError
+    from stad_models import weights, zoo
+
+    _check_name(model, zoo.__all__)
+    if out is not None and out.suffix != ".safetensors":
+        raise InputError("--out must end in .safetensors", found=out.name)
+    builder = getattr(zoo, model)
+    built = builder(classes) if _is_detector(builder) else builder()
+    required = "all" if inference else "backbone"
+    report = load_public(built, source, layout=layout, require=required)
+    if out is not None:
+        weights.save(built, out, names={one.name for one in report.loaded})
+    if as_json:
+        typer.echo(json.dumps({"model": model, **report.to_plain()}))
+        return
+    typer.echo(str(report))
+    if out is not None:
+        typer.echo(f"wrote {out}: {len(report.loaded)} tensors")
+
+
 def _json(named: _Named, cost: "Cost") -> dict[str, object]:
     return {"model": named.name, "macs": cost.macs, "params": cost.params}
 
@@ -119,11 +166,15 @@ def _build(name: str) -> _Named:
 
     _check_name(name, zoo.__all__)
     builder = getattr(zoo, name)
-    detector = "num_classes" in inspect.signature(builder).parameters
+    detector = _is_detector(builder)
     with torch.device("meta"):
         model = builder(80) if detector else builder()
     length, stride = (model.clip_length, model.clip_stride) if detector else _trunk_clip(name)
     return _Named(name=name, model=model, length=length, stride=stride)
+
+
+def _is_detector(builder: "Callable[..., nn.Module]") -> bool:
+    return "num_classes" in inspect.signature(builder).parameters
 
 
 def _check_name(name: str, known: list[str]) -> None:
@@ -141,11 +192,18 @@ def _check_name(name: str, known: list[str]) -> None:
         )
 
 
-def _trunk_clip(name: str) -> tuple[int, int]:
-    """Frames and stride of a trunk, from its name: ``4x16`` are those of the (slow) pathway.
+_TRANSFORMER_CLIPS = {"mvit": (16, 4), "swin3d": (32, 2), "vivit": (16, 4)}
 
-    SlowFast samples every 2nd frame for its fast pathway, so its clip has A * B / 2 of them.
+
+def _trunk_clip(name: str) -> tuple[int, int]:
+    """Frames and stride of a trunk: those of its family, or from its name.
+
+    In a name ``4x16`` are those of the (slow) pathway. SlowFast samples every 2nd frame for its
+    fast pathway, so its clip has A * B / 2 of them.
     """
+    family = name.split("_", 1)[0]
+    if family in _TRANSFORMER_CLIPS:
+        return _TRANSFORMER_CLIPS[family]
     found = re.search(r"_(\d+)x(\d+)", name)
     if found is None:
         raise ValueError(f"{name}: a trunk's name must say its clip, such as ..._8x8")

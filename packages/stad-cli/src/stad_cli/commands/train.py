@@ -21,7 +21,11 @@ def train(  # noqa: PLR0913 - one parameter per option of the command
         Path | None, typer.Option(help="Run folder.", show_default="runs/RECIPE")
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Checkpoint of the same model to begin with.")
+        Path | None,
+        typer.Option(
+            help="What to begin with: a checkpoint of the same model, or public weights of its "
+            "backbone (see: stad models load)."
+        ),
     ] = None,
     overrides: Annotated[
         list[str] | None,
@@ -37,6 +41,7 @@ def train(  # noqa: PLR0913 - one parameter per option of the command
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Train a detector, evaluate it, and keep weights, log and detections in a run folder."""
+    from stad_cli.commands.evaluate import print_scores
     from stad_cli.config import load_recipe
     from stad_cli.engine.train import TrainOutcome
     from stad_cli.engine.train import train as run
@@ -60,9 +65,7 @@ def train(  # noqa: PLR0913 - one parameter per option of the command
     if as_json:
         typer.echo(json.dumps(outcome.to_plain() | {"report": str(page)}))
         return
-    typer.echo(outcome.evaluation.result.table())
-    typer.echo(f"frame-mAP   {100 * outcome.evaluation.result.mean:.2f} %")
-    typer.echo(f"actor AP    {100 * outcome.evaluation.actor_result.mean:.2f} %")
+    print_scores(outcome.evaluation, as_json=False)
     typer.echo(f"run         {outcome.run}\ncheckpoint  {outcome.best}\nreport      {page}")
 
 

@@ -1,43 +1,45 @@
 """From a recipe and a folder to batches on a device."""
 
-import multiprocessing
 import os
-import sys
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
 
 from stad_cli import dataset_forms
 from stad_cli.config import DataSection, Recipe, nearest
+from stad_cli.engine.batch_loader import load_batches
+from stad_cli.engine.clip_forms import clip_maker, training_samples
 from stad_cli.engine.distributed import Processes
+from stad_cli.engine.external_proposals import ExternalProposals, wanted_proposals
 from stad_data import Dataset, VideoAnnotation, transforms
+from stad_data.clip_tracks import ClipTracks
 from stad_data.clips import FrameSource
 from stad_data.datasets.video_files import Missing
 from stad_data.frame_cache import cache_videos
 from stad_data.loading import Batch, ClipDataset, Transform, collate
 from stad_data.mixing import MixUp
-from stad_data.sampling import EpochBatches, Key, balanced_weights, keyframe_samples
+from stad_data.sampling import EpochBatches, Key, balanced_weights
+from stad_data.synthetic.dense_truth import read_dense_truth
 from stad_eval import InputError
-from stad_models.structures import Targets
+from stad_models.structures import Targets, TrackTargets
 
 # The trunks' public weights were trained on frames normalised by these (of frames in [0, 1]).
 MEAN, SPREAD = 0.45, 0.225
+
+UNDECIDED = 255
+"""What a mask holds where it is not known whose a pixel is."""
 
 
 def open_dataset(name: str, root: Path, *, split: int = 1, missing: Missing = "refuse") -> Dataset:
     """Read a dataset's annotations from its folder.
 
     Args:
-        name: One of `dataset_forms.FORMS`: "ava", "jhmdb", "ucf24", ...
+        name: One of `dataset_names.DATASET_NAMES`: "ava", "jhmdb", "ucf24", ...
         root: The folder, or the one file of datasets that have one.
         split: Where the dataset has several.
         missing: What to do about annotated videos without a file.
@@ -57,9 +59,14 @@ def dataset_of(recipe: Recipe, root: Path) -> Dataset:
     """The recipe's dataset, cut to `data.videos` where that names some.
 
     Raises:
-        InputError: See `open_dataset`; or a video of `data.videos` that is not there.
+        InputError: See `open_dataset`; a video of `data.videos` that is not there; `data.dense` for
+            a set without dense truth.
     """
-    dataset = open_dataset(recipe.data.dataset, root, split=recipe.data.split)
+    data = recipe.data
+    dataset = open_dataset(data.dataset, root, split=data.split, missing=data.missing)
+    if recipe.data.dense:
+        dense = read_dense_truth(root, dataset.train, part="train")
+        dataset = replace(dataset, train=dense)
     wanted = recipe.data.videos
     if not wanted:
         return dataset
@@ -135,9 +142,7 @@ def training_batches(
         InputError: No training sample; while iterating, whatever is wrong with a video.
     """
     videos = part_of(dataset, "train")
-    samples = keyframe_samples(
-        videos, every=recipe.data.every_nth_frame, empty=not recipe.data.skip_empty
-    )
+    samples = training_samples(recipe, videos)
     if not len(samples):
         raise InputError(
             f"the train part of {dataset.name} has no annotated actor",
@@ -164,11 +169,14 @@ def training_batches(
         mix=MixUp(recipe.augment.mix) if recipe.augment.mix else None,
         seed=recipe.run.seed,
         caches=caches,
+        make=clip_maker(recipe),
     )
-    return _load(clips, order, workers=recipe.run.workers, pinned=group.device.type == "cuda")
+    pinned = group.device.type == "cuda"
+    make = _Collated(clips, wanted_proposals(recipe, "train_inputs", videos))
+    return load_batches(make, order, workers=recipe.run.workers, pinned=pinned)
 
 
-def keyframe_batches(
+def evaluation_batches(
     recipe: Recipe,
     annotations: Sequence[VideoAnnotation],
     samples: NDArray[np.int64],
@@ -176,7 +184,7 @@ def keyframe_batches(
     caches: Mapping[str, FrameSource],
     workers: int,
 ) -> Iterator[Batch]:
-    """Clips around `samples` (rows of video number and frame) in order, as the model tests them."""
+    """The clips of `samples` (rows of video number and frame) in order, as the model tests them."""
     clips = ClipDataset(
         annotations,
         samples,
@@ -184,11 +192,13 @@ def keyframe_batches(
         stride=recipe.clip.stride,
         transform=test_transform(recipe),
         caches=caches,
+        make=clip_maker(recipe),
     )
     size = recipe.eval.batch
     keys = [(0, row) for row in range(len(samples))]
     order = [keys[first : first + size] for first in range(0, len(keys), size)]
-    return _load(clips, order, workers=min(workers, len(order)), pinned=False)
+    make = _Collated(clips, wanted_proposals(recipe, "test_inputs", annotations))
+    return load_batches(make, order, workers=min(workers, len(order)), pinned=False)
 
 
 def training_transform(recipe: Recipe, dataset: Dataset) -> Transform:
@@ -246,7 +256,31 @@ def normalise(clips: Tensor) -> Tensor:
 def to_device(batch: Batch, device: torch.device) -> tuple[Tensor, Targets]:
     """A batch as a detector takes it: moved as bytes, normalised where it computes."""
     clips = normalise(batch.clips.to(device, non_blocking=True))
-    return clips, Targets(boxes=tuple(batch.boxes), labels=tuple(batch.labels)).to(device)
+    return clips, targets_of(batch).to(device)
+
+
+def targets_of(batch: Batch) -> Targets:
+    """What is known of a batch: boxes at keyframes; tracks, masks, proposals where it has them."""
+    tracks = [tracks for tracks in batch.tracks if tracks is not None]
+    masks = batch.masks
+    if masks is not None and masks.dtype == torch.uint8:
+        masks = ((masks > 0) & (masks < UNDECIDED)).float()
+    return Targets(
+        boxes=tuple(batch.boxes),
+        labels=tuple(batch.labels),
+        tracks=tuple(_track_targets(each) for each in tracks) if tracks else None,
+        masks=masks,
+        proposals=None if batch.proposals is None else tuple(batch.proposals),
+    )
+
+
+def _track_targets(tracks: ClipTracks) -> TrackTargets:
+    # Some arrays are views that run backwards, which torch does not take.
+    return TrackTargets(
+        boxes=torch.from_numpy(np.ascontiguousarray(tracks.boxes)),
+        present=torch.from_numpy(np.ascontiguousarray(tracks.present)),
+        labels=torch.from_numpy(np.ascontiguousarray(tracks.labels, np.float32)),
+    )
 
 
 def _keeps_aspect(data: DataSection) -> bool:
@@ -264,55 +298,15 @@ def _pairs(recipe: Recipe, dataset: Dataset) -> tuple[tuple[int, int], ...]:
     return tuple((names.index(a), names.index(b)) for a, b in recipe.augment.flip_pairs)
 
 
-class _Batches(TorchDataset[Any]):
-    """Whole batches by their keys; what went wrong comes back as a value.
+@dataclass(frozen=True, eq=False)
+class _Collated:
+    """From keys to the batch of their clips; can be sent to a worker."""
 
-    A DataLoader would wrap an exception of a worker in a traceback; the user needs its message.
-    """
+    clips: ClipDataset
+    proposals: ExternalProposals | None
 
-    def __init__(self, clips: ClipDataset) -> None:
-        self._clips = clips
-
-    def __getitem__(self, key: Key) -> Any:  # noqa: ANN401 - see the class
-        return self.__getitems__([key])
-
-    def __getitems__(self, keys: Sequence[Key]) -> Any:  # noqa: ANN401
-        try:
-            return collate([self._clips[key] for key in keys])
-        except (InputError, OSError) as error:
-            return error
-
-
-def _load(
-    clips: ClipDataset, order: Iterable[list[Key]], *, workers: int, pinned: bool
-) -> Iterator[Batch]:
-    loader: DataLoader[Any] = DataLoader(
-        _Batches(clips),
-        batch_sampler=order,  # pyright: ignore[reportArgumentType] - any iterable of keys will do
-        num_workers=workers,
-        collate_fn=_same,
-        pin_memory=pinned,
-        prefetch_factor=4 if workers else None,
-        # Its own generator: the global one belongs to the model, to be saved and restored.
-        generator=torch.Generator().manual_seed(0),
-        # Forked workers share the frame caches.
-        multiprocessing_context=(
-            multiprocessing.get_context("fork") if workers and sys.platform == "linux" else None
-        ),
-    )
-    with warnings.catch_warnings():
-        # Python warns of forking beside threads; the children only decode and never use torch's.
-        warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
-        batches = iter(loader)
-    return _checked(batches)
-
-
-def _checked(batches: Iterator[Any]) -> Iterator[Batch]:
-    for batch in batches:
-        if isinstance(batch, Exception):
-            raise batch
-        yield batch
-
-
-def _same(batch: Any) -> Any:  # noqa: ANN401 - collated already
-    return batch
+    def __call__(self, keys: Sequence[Key]) -> Batch:
+        batch = collate([self.clips[key] for key in keys])
+        if self.proposals is not None:
+            batch.proposals = self.proposals.of(batch.clips_info)
+        return batch

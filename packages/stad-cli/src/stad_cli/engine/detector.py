@@ -15,7 +15,14 @@ from stad_eval import InputError
 from stad_models import zoo
 
 # What the dataset and the [clip] section decide, not [model.options].
-_ELSEWHERE = ("num_classes", "exclusive", "clip_length", "clip_stride", "options")
+_ELSEWHERE = (
+    "num_classes",
+    "exclusive",
+    "clip_length",
+    "clip_stride",
+    "tubelet_length",
+    "options",
+)
 
 
 def detector_names() -> list[str]:
@@ -40,6 +47,8 @@ def build_detector(section: ModelSection, clip: ClipSection, classes: ActionClas
         arguments["clip_length"] = clip.length
     if "clip_stride" in asked:
         arguments["clip_stride"] = clip.stride
+    if "tubelet_length" in asked and clip.tubelet is not None:
+        arguments["tubelet_length"] = clip.tubelet
     try:
         return builder(num_classes=len(classes), exclusive=classes.exclusive, **arguments)
     except (TypeError, ValueError) as error:

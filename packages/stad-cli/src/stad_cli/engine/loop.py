@@ -62,12 +62,24 @@ class LossWindow:
 
 @dataclass(kw_only=True, eq=False)
 class Events:
-    """What happens around the updates; the loop says when. `step` counts updates done."""
+    """What happens around the updates; the loop says when. `step` counts updates done.
+
+    `stop` is asked after every update whether to end here; the run is saved first.
+    """
 
     log: Callable[[int, dict[str, Any]], None]
     evaluate: Callable[[int], None]
     save: Callable[[int], None]
     advance: Callable[[int], None] = field(default=lambda _: None)
+    stop: Callable[[], bool] = field(default=lambda: False)
+
+
+class Stopped(Exception):  # noqa: N818 - it is no error
+    """The run was asked to end before its last step, and is saved at this one."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(step)
+        self.step = step
 
 
 def run(
@@ -87,6 +99,7 @@ def run(
 
     Raises:
         InputError: The losses are no longer finite; whatever is wrong with the data.
+        Stopped: `events.stop` said so.
     """
     optim, last = recipe.optim, recipe.optim.steps
     clock = _Clock(start)
@@ -95,7 +108,7 @@ def run(
             syncs = part == optim.accumulate - 1
             with nullcontext() if syncs else without_sync(method.network):
                 with optimisation.autocast():
-                    losses = method.step(next(batches))
+                    losses = method.step(clock.next(batches))
                 optimisation.backward(torch.stack(tuple(losses.values())).sum())
             window.add(losses)
         optimisation.update(step)
@@ -107,14 +120,18 @@ def run(
             _require_finite(means, done)
             window.clear()
             entry = {"loss": means, "lr": learning_rate(optim, step), **method.report()}
-            entry["clips_per_s"] = clock.rate(done) * optim.batch * optim.accumulate * group.ranks
+            rate, entry["wait"] = clock.read(done)
+            entry["clips_per_s"] = rate * optim.batch * optim.accumulate * group.ranks
             events.log(done, entry)
         if recipe.eval.every and done % recipe.eval.every == 0 and done < last:
             events.evaluate(done)
             clock.restart(done)
-        if done % recipe.run.checkpoint_every == 0 or done == last:
+        stops = done < last and events.stop()
+        if stops or done % recipe.run.checkpoint_every == 0 or done == last:
             _require_finite(window.means(group), done)
             events.save(done)
+        if stops:
+            raise Stopped(done)
 
 
 def _require_finite(means: Mapping[str, float], step: int) -> None:
@@ -128,16 +145,24 @@ def _require_finite(means: Mapping[str, float], step: int) -> None:
 
 
 class _Clock:
-    """Steps per second since it was last asked."""
+    """Steps per second, and how much of the time went into waiting for data."""
 
     def __init__(self, step: int) -> None:
         self.restart(step)
 
     def restart(self, step: int) -> None:
-        self._step, self._time = step, time.monotonic()
+        self._step, self._time, self._waited = step, time.monotonic(), 0.0
 
-    def rate(self, step: int) -> float:
-        now = time.monotonic()
-        rate = (step - self._step) / max(now - self._time, 1e-9)
-        self._step, self._time = step, now
-        return rate
+    def next(self, batches: Iterator[Any]) -> Any:  # noqa: ANN401 - batches are the method's own
+        begun = time.monotonic()
+        try:
+            return next(batches)
+        finally:
+            self._waited += time.monotonic() - begun
+
+    def read(self, step: int) -> tuple[float, float]:
+        """Steps per second and the share of time waited, since it was last read or restarted."""
+        passed = max(time.monotonic() - self._time, 1e-9)
+        rate, wait = (step - self._step) / passed, min(1.0, self._waited / passed)
+        self.restart(step)
+        return rate, wait

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 from stad_cli.config import Recipe, load_recipe
 from stad_cli.engine import checkpoint
+from stad_cli.recipe_settings import chosen, differences, settings
 from stad_eval import InputError
 
 _PART = "recipe.toml.tmp"
@@ -35,6 +35,10 @@ class RunFolder:
     def detections(self, part: str) -> Path:
         """What the network found in a part of the dataset."""
         return self.path / "detections" / f"{part}.json"
+
+    def tubes(self, part: str) -> Path:
+        """The action tubes that the network found in a part of the dataset."""
+        return self.path / "detections" / f"{part}_tubes.json"
 
     def claim(self, *, resume: bool) -> None:
         """Check before a run begins that it would overwrite nothing.
@@ -79,36 +83,12 @@ class RunFolder:
         checkpoint.remove_leftovers(self.last.parent)
 
 
-# What may differ in a resumed run: it changes nothing that is learned.
-_FREE = {
-    "name",
-    "about",
-    "data.cache_gib",
-    "eval.batch",
-    "run.checkpoint_every",
-    "run.log_every",
-    "run.workers",
-}
-
-
 def _require_same(before: Recipe, now: Recipe, path: Path) -> None:
-    old, new = _flat(before.model_dump()), _flat(now.model_dump())
-    for key in sorted(old.keys() | new.keys()):
-        if key not in _FREE and old.get(key) != new.get(key):
-            raise InputError(
-                f"{key} differs from the run that is to be resumed",
-                path=path,
-                expected=repr(old.get(key)),
-                found=repr(new.get(key)),
-                remedy="resume with the recipe and the --set it began with, or use another --out",
-            )
-
-
-def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in table.items():
-        if isinstance(value, dict):
-            found |= _flat(cast("dict[str, Any]", value), f"{prefix}{key}.")
-        else:
-            found[prefix + key] = list(value) if isinstance(value, tuple) else value
-    return found
+    for key, old, new in differences(settings(before), settings(now), chosen(now)):
+        raise InputError(
+            f"{key} differs from the run that is to be resumed",
+            path=path,
+            expected=repr(old),
+            found=repr(new),
+            remedy="resume with the recipe and the --set it began with, or use another --out",
+        )

@@ -1,7 +1,8 @@
 """A run's log: one JSON object per line, and the same numbers as TensorBoard events.
 
-Lines are {"step", "loss": {name: mean since the line before}, "lr", "clips_per_s", ...} and
-{"step", "eval": {...}}. Floats are written so that they read back equal.
+Lines are {"step", "loss": {name: mean since the line before}, "lr", "clips_per_s", "wait", ...} and
+{"step", "eval": {...}}; "wait" is the share of the time since the line before that the loop waited
+for its data. Floats are written so that they read back equal.
 """
 
 import json

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -12,20 +12,22 @@ from torch import nn
 
 from stad_cli.config import Recipe
 from stad_cli.engine import checkpoint, loop
-from stad_cli.engine.data import dataset_of, frame_caches, part_of, training_batches
+from stad_cli.engine.computation import multiplication, prepare
+from stad_cli.engine.data import dataset_of, frame_caches, part_of
 from stad_cli.engine.detector import build_detector
 from stad_cli.engine.distributed import Device, Processes, processes
-from stad_cli.engine.evaluate import Evaluation, evaluate
-from stad_cli.engine.methods import Method, build_method
+from stad_cli.engine.evaluate import clips_of, evaluate, thinned
+from stad_cli.engine.evaluation import Evaluation
+from stad_cli.engine.methods import Method, TrainingData, build_method
 from stad_cli.engine.optimisation import Optimisation
+from stad_cli.engine.public_weights import is_own_checkpoint, load_public
 from stad_cli.engine.randomness import random_state, reproducible, restore_random_state
 from stad_cli.engine.run_folder import RunFolder
 from stad_cli.engine.run_log import RunLog
 from stad_cli.progress import progress
 from stad_data import Dataset
 from stad_data.clips import FrameSource
-from stad_data.sampling import keyframe_samples
-from stad_eval import InputError, detections_json
+from stad_eval import InputError, TubeFile, detections_json, write_tubes_json
 
 Say = Callable[[str], None]
 
@@ -45,6 +47,7 @@ class TrainOutcome:
         steps: Updates done.
         seconds: Time of the whole run, over all resumed parts.
         evaluation: All annotated frames of the recipe's part, with the weights of the end.
+        metrics: Its numbers, and as "name/..." those of other networks of the method (a student).
         leads: Whether this process is the one to report (of several started by torchrun).
     """
 
@@ -54,6 +57,7 @@ class TrainOutcome:
     steps: int
     seconds: float
     evaluation: Evaluation
+    metrics: dict[str, float]
     leads: bool
 
     def to_plain(self) -> dict[str, Any]:
@@ -65,11 +69,11 @@ class TrainOutcome:
             "steps": self.steps,
             "seconds": round(self.seconds, 1),
             "part": self.evaluation.part,
-            **self.evaluation.metrics(),
+            **self.metrics,
         }
 
 
-def train(
+def train(  # noqa: PLR0913 - the command's options, and whom to tell
     recipe: Recipe,
     *,
     data: Path,
@@ -79,6 +83,7 @@ def train(
     device: Device = "auto",
     say: Say = _silent,
     quiet: bool = True,
+    stop: Callable[[], bool] = lambda: False,
 ) -> TrainOutcome:
     """Train a recipe's network, evaluate it, and keep everything in a run folder.
 
@@ -91,22 +96,29 @@ def train(
         data: The dataset's folder.
         out: The run folder; it must be empty or missing, unless `resume`.
         resume: Go on from `out`'s newest checkpoint, or begin where there is none yet.
-        weights: A checkpoint of the same model and classes to begin with.
+        weights: What to begin with: a checkpoint of the same model and classes, or public weights
+            of the backbone (`stad_models.weights.load`).
         device: "auto" takes CUDA where it is usable.
         say: Told one line at a time what happens.
         quiet: Show no progress.
+        stop: Asked after every update whether to end here. All processes must say the same.
 
     Raises:
         InputError: Whatever the user has to mend; nothing was overwritten.
         OSError: A file cannot be written; the checkpoint before it is whole.
+        loop.Stopped: `stop` said so; the run is saved and can be resumed.
     """
     with processes(device) as group:
         folder = RunFolder(out)
         folder.claim(resume=resume)
         group.barrier()  # nobody writes before everybody has looked
-        with reproducible(seed=recipe.run.seed, threads=recipe.run.threads, group=group):
+        with (
+            reproducible(seed=recipe.run.seed, threads=recipe.run.threads, group=group),
+            multiplication(tf32=recipe.optim.tf32),
+        ):
             run = _Run(recipe, data, folder, group, say=say if group.leads else _silent)
             run.quiet = quiet or not group.leads
+            run.stop = stop
             run.load(resume=resume, weights=weights)
             return run.train()
 
@@ -119,10 +131,12 @@ class _Run:
     ) -> None:
         self.recipe, self.folder, self.group, self.say = recipe, folder, group, say
         self.quiet = True
+        self.stop: Callable[[], bool] = lambda: False
+        self.root = data
         self.dataset: Dataset = dataset_of(recipe, data)
         part_of(self.dataset, recipe.eval.part)
         self.model: nn.Module = build_detector(recipe.model, recipe.clip, self.dataset.classes)
-        self.model.to(group.device)
+        self.model = prepare(self.model.to(group.device), recipe, group)
         self.method: Method
         self.optimisation: Optimisation
         self.window = loop.LossWindow()
@@ -151,6 +165,9 @@ class _Run:
             self.say("nothing to resume yet: starting at step 0")
 
     def _begin_with(self, weights: Path) -> None:
+        if not is_own_checkpoint(weights):
+            self.say(str(load_public(self.model, weights)))
+            return
         state = checkpoint.load(weights)
         checkpoint.require_same(state, self.recipe, self.dataset.classes, path=weights)
         checkpoint.fill(self.model, state["model"], path=weights)
@@ -183,17 +200,14 @@ class _Run:
         """Train to the last step, evaluate in full, and give the outcome."""
         recipe, group = self.recipe, self.group
         self.caches = self._decode()
-        batches = training_batches(
-            recipe,
-            self.dataset,
-            group,
-            start=self.step * recipe.optim.accumulate,
-            caches=self.caches,
+        drawn_from = TrainingData(
+            recipe=recipe, dataset=self.dataset, root=self.root, group=group, caches=self.caches
         )
+        batches = self.method.batches(drawn_from, start=self.step * recipe.optim.accumulate)
         self.log = RunLog(self.folder.path, step=self.step) if group.leads else None
         try:
             self._loop(batches)
-            evaluation = self._final()
+            found = self._final()
         finally:
             if self.log is not None:
                 self.log.close()
@@ -203,7 +217,8 @@ class _Run:
             last=self.folder.last,
             steps=recipe.optim.steps,
             seconds=self._seconds(),
-            evaluation=evaluation,
+            evaluation=next(iter(found.values())),
+            metrics=_numbers(found),
             leads=self.group.leads,
         )
 
@@ -232,7 +247,11 @@ class _Run:
                 start=self.step,
                 window=self.window,
                 events=loop.Events(
-                    log=self._log, evaluate=self._evaluate, save=self._save, advance=advance
+                    log=self._log,
+                    evaluate=self._evaluate,
+                    save=self._save,
+                    advance=advance,
+                    stop=self.stop,
                 ),
             )
 
@@ -242,43 +261,42 @@ class _Run:
 
     def _evaluate(self, step: int) -> None:
         """The in-training evaluation: perhaps on fewer frames."""
-        found = {
+        found = self._evaluations(thin=True)
+        self._note(step, _numbers(found), final=False)
+        self._keep_best(step, next(iter(found.values())))
+
+    def _final(self) -> dict[str, Evaluation]:
+        """All annotated frames, with the weights of the end; the first is the one to keep."""
+        part, steps = self.recipe.eval.part, self.recipe.optim.steps
+        clips = clips_of(self.recipe, part_of(self.dataset, part))
+        total = clips * len(self.method.evaluated())
+        with progress(f"evaluating {part}", total, unit="clips", quiet=self.quiet) as seen:
+            found = self._evaluations(seen=seen)
+        self._note(steps, _numbers(found), final=True)
+        first = next(iter(found.values()))
+        # The best is chosen among numbers of the same frames.
+        self._keep_best(steps, thinned(first, self.dataset, self.recipe))
+        if self.group.leads:
+            write_detections(self.folder, first, self.dataset)
+        return found
+
+    def _evaluations(
+        self, *, thin: bool = False, seen: Callable[[int], None] = lambda _: None
+    ) -> dict[str, Evaluation]:
+        """Every network that the method wants looked at."""
+        return {
             name: evaluate(
                 model,
                 self.dataset,
                 self.recipe.eval.part,
                 self.recipe,
                 self.group,
-                every_nth_frame=self.recipe.eval.every_nth_frame,
+                thin=thin,
                 caches=self.caches,
+                seen=seen,
             )
             for name, model in self.method.evaluated().items()
         }
-        first, *others = found
-        numbers = found[first].metrics()
-        for name in others:
-            numbers |= {f"{name}/{key}": value for key, value in found[name].metrics().items()}
-        self._note(step, numbers, final=False)
-        self._keep_best(step, found[first])
-
-    def _final(self) -> Evaluation:
-        """All annotated frames, with the weights of the end."""
-        part, steps = self.recipe.eval.part, self.recipe.optim.steps
-        model = next(iter(self.method.evaluated().values()))
-        videos = part_of(self.dataset, part)
-        total = sum(len(annotation.keyframes) for annotation in videos)
-        with progress(f"evaluating {part}", total, unit="keyframes", quiet=self.quiet) as seen:
-            found = evaluate(
-                model, self.dataset, part, self.recipe, self.group, caches=self.caches, seen=seen
-            )
-        self._note(steps, found.metrics(), final=True)
-        every = self.recipe.eval.every_nth_frame
-        # The best is chosen among numbers of the same frames.
-        alike = found if every == 1 else found.on(keyframe_samples(videos, every=every))
-        self._keep_best(steps, alike)
-        if self.group.leads:
-            write_detections(self.folder.detections(part), found, self.dataset)
-        return found
 
     def _note(self, step: int, numbers: dict[str, float], *, final: bool) -> None:
         self.metrics = numbers
@@ -288,7 +306,7 @@ class _Run:
         self.say(f"step {step}: {self.recipe.eval.part} {parts}")
 
     def _keep_best(self, step: int, evaluation: Evaluation) -> None:
-        score = evaluation.metrics()["frame_mAP"]
+        score = evaluation.score
         score = -1.0 if math.isnan(score) else score  # no ground truth: any number is better
         if self.best is not None and score <= self.best:
             return
@@ -330,13 +348,27 @@ class _Run:
         return self.seconds_before + time.monotonic() - self.start
 
 
-def write_detections(path: Path, evaluation: Evaluation, dataset: Dataset) -> None:
-    """Write what was found as stad-eval's JSON of detections, whole or not at all.
+def _numbers(found: Mapping[str, Evaluation]) -> dict[str, float]:
+    """Metrics of the first network by their names, of the others with these before them."""
+    first, *others = found
+    numbers = found[first].metrics()
+    for name in others:
+        numbers |= {f"{name}/{key}": value for key, value in found[name].metrics().items()}
+    return numbers
+
+
+def write_detections(folder: RunFolder, evaluation: Evaluation, dataset: Dataset) -> None:
+    """Write what was found as stad-eval's JSON of detections and of tubes, whole or not at all.
 
     Raises:
         OSError: It cannot be written.
     """
+    path = folder.detections(evaluation.part)
     path.parent.mkdir(parents=True, exist_ok=True)
     videos = part_of(dataset, evaluation.part)
     sizes = {annotation.video: annotation.size for annotation in videos}
     detections_json.write(path, evaluation.found, sizes=sizes, actors=evaluation.actors)
+    if evaluation.tubes is not None:
+        counts = {annotation.video: annotation.num_frames for annotation in videos}
+        content = TubeFile(tubes=evaluation.tubes, frame_counts=counts, sizes=sizes)
+        write_tubes_json(folder.tubes(evaluation.part), content)

@@ -4,12 +4,14 @@ What a target cannot hold is not dropped in silence: every writer returns it in 
 """
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
 from stad_data.annotation import Dataset
 from stad_data.conversion import act_pickle, ava_files, boxes_csv, coco_json, stad_json
 from stad_eval import InputError
+from stad_eval.formats.tube_arrays import Corners
 
 Target = Literal["ava", "act", "coco-video", "json", "boxes"]
 TARGETS: tuple[str, ...] = get_args(Target)
@@ -21,6 +23,7 @@ def convert(
     *,
     to: Target,
     part: Literal["all", "train", "test"] = "all",
+    corners: Corners = "half-open",
 ) -> list[str]:
     """Write a dataset in another form; what that form cannot hold of it, one line each.
 
@@ -30,6 +33,7 @@ def convert(
         to: "ava" (its CSV files and label map), "act" (its pickle), "coco-video" (JSON by image),
             "json" (the project's own), or "boxes" (one CSV row per box and label).
         part: Which videos to write.
+        corners: What the corners of boxes shall be in ACT's pickle; other forms say it themselves.
 
     Raises:
         InputError: An unknown target or part, or a folder that does not exist.
@@ -37,7 +41,7 @@ def convert(
     """
     writers = {
         "ava": ava_files.write,
-        "act": act_pickle.write,
+        "act": partial(act_pickle.write, corners=corners),
         "coco-video": coco_json.write,
         "json": stad_json.write,
         "boxes": boxes_csv.write,

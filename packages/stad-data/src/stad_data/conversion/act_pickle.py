@@ -9,22 +9,26 @@ from numpy.typing import NDArray
 
 from stad_data.annotation import Dataset, Track, VideoAnnotation
 from stad_data.conversion import losses
-from stad_eval import InputError
+from stad_eval.formats.files import replaced_bytes
+from stad_eval.formats.tube_arrays import Corners, compact, corner_shift
 
 
-def write(dataset: Dataset, out: Path) -> list[str]:
+def write(dataset: Dataset, out: Path, *, corners: Corners = "half-open") -> list[str]:
     """Write ``labels``, one split, lengths, sizes and tubes; what it cannot hold.
 
-    An actor gives one tube per label, with the rows of the frames where he has it; boxes are
-    ``[x1 + 1, y1 + 1, x2, y2]`` and frames count from 1, as in ACT's own files. Tubes are float32,
-    or float64 where that would round.
+    An actor gives one tube per label, with the rows of the frames where he has it; frames count
+    from 1. Tubes are float32, or float64 where that would round.
+
+    Args:
+        dataset: What to write.
+        out: The pickle.
+        corners: What the file's corners shall be (see `act`): as they are, or what the published
+            pickles of JHMDB ("one-based") and UCF101-24 ("inclusive") hold.
 
     Raises:
         InputError: The folder to write to does not exist.
         OSError: The file cannot be written.
     """
-    if not out.parent.is_dir():
-        raise InputError("no such folder to write to", path=out, remedy="Create it first.")
     videos = [annotation for _, annotation in losses.videos_of(dataset)]
     content: dict[str, Any] = {
         "labels": list(dataset.classes.names),
@@ -32,14 +36,11 @@ def write(dataset: Dataset, out: Path) -> list[str]:
         "test_videos": [[annotation.video for annotation in dataset.test]],
         "nframes": {annotation.video: annotation.num_frames for annotation in videos},
         "resolution": {annotation.video: annotation.size[::-1] for annotation in videos},
-        "gttubes": {annotation.video: _tubes(annotation) for annotation in videos},
+        "gttubes": {annotation.video: _tubes(annotation, corners) for annotation in videos},
     }
-    temporary = out.with_name(f".{out.name}.tmp")
-    try:
-        temporary.write_bytes(pickle.dumps(content, protocol=2))
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replaced_bytes(out) as stream:
+        # ACT itself runs on Python 2.
+        stream.write(pickle.dumps(content, protocol=2))
     gaps = losses.frame_gaps(dataset)
     return [
         *losses.unlabelled(dataset),
@@ -48,6 +49,9 @@ def write(dataset: Dataset, out: Path) -> list[str]:
         *losses.timestamps(dataset),
         *losses.rates(dataset),
         *losses.class_ids(dataset),
+        *losses.actor_numbers(dataset),
+        f"the name of the dataset and its protocol ({dataset.protocol})",
+        *losses.places(dataset, out.parent / "videos"),
         *losses.masks(dataset),
         *(
             ["that actors do several actions at a time (each action is a tube of its own)"]
@@ -58,17 +62,15 @@ def write(dataset: Dataset, out: Path) -> list[str]:
     ]
 
 
-def _tubes(annotation: VideoAnnotation) -> dict[int, list[NDArray[Any]]]:
+def _tubes(annotation: VideoAnnotation, corners: Corners) -> dict[int, list[NDArray[Any]]]:
     tubes: dict[int, list[NDArray[Any]]] = {}
     for track in annotation.tracks:
         for label in np.flatnonzero(track.labels.any(axis=0)).tolist():
-            tubes.setdefault(label, []).append(_rows(track, label))
+            tubes.setdefault(label, []).append(_rows(track, label, corners))
     return tubes
 
 
-def _rows(track: Track, label: int) -> NDArray[Any]:
+def _rows(track: Track, label: int, corners: Corners) -> NDArray[Any]:
     doing = track.labels[:, label]
-    rows = np.concatenate([track.frames[doing, None] + 1.0, track.boxes[doing]], axis=1)
-    rows[:, 1:3] += 1
-    single = rows.astype(np.float32)
-    return single if (single == rows).all() else rows
+    boxes = track.boxes[doing] - corner_shift(corners)
+    return compact(np.concatenate([track.frames[doing, None] + 1.0, boxes], axis=1))

@@ -71,6 +71,15 @@ def identities(dataset: Dataset) -> list[str]:
     )
 
 
+def actor_numbers(dataset: Dataset) -> list[str]:
+    """For formats that number tubes as they come."""
+    count = sum(
+        [track.actor for track in annotation.tracks] != list(range(len(annotation.tracks)))
+        for _, annotation in videos_of(dataset)
+    )
+    return [f"the numbers of the actors of {count:,} videos"] if count else []
+
+
 def class_ids(dataset: Dataset) -> list[str]:
     """For formats whose classes are numbered 0, 1, 2, ...."""
     ids = dataset.classes.ids

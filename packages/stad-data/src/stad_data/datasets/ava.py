@@ -14,12 +14,14 @@ Label maps are read in all dialects of `class_lists`, proposals by `read_proposa
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stad_data import annotation_index
 from stad_data.annotation import ActionClasses, Dataset, VideoAnnotation
+from stad_data.annotation_index import Source
 from stad_data.datasets import video_files
 from stad_data.datasets.ava_actors import merge
 from stad_data.datasets.ava_keyframes import Film, annotate, read_sizes
@@ -50,6 +52,7 @@ def read(
     time: Literal["second", "frame"] = "second",
     size: tuple[int, int] | None = None,
     fps: float = 30.0,
+    index: Path | str | None = None,
 ) -> Dataset:
     """The dataset; ``test`` is the validation part.
 
@@ -74,6 +77,9 @@ def read(
         time: What the second column counts: seconds, or frames from 0.
         size: (width, height) of videos that are not there.
         fps: Frame rate of videos that are not there.
+        index: File that keeps the result: made by the first call, and from then on mapped into
+            memory as long as the annotation files, the folder of videos and the arguments are the
+            same (`annotation_index`). None reads the files and writes nothing.
 
     Raises:
         InputError: Files that are missing or of which there are several, a bad row, an unknown
@@ -81,6 +87,18 @@ def read(
             a second outside its video, or absent videos with ``missing="refuse"``.
     """
     root = Path(root)
+    if index is not None:
+        options: dict[str, Any] = {
+            "first_second": first_second,
+            "missing": missing,
+            "time": time,
+            "size": size,
+            "fps": fps,
+        }
+        source = _source(root, label_map, options)
+        return annotation_index.indexed(
+            index, source, lambda: read(root, label_map=label_map, **options)
+        )
     folder = root.parent if root.is_file() else root / "annotations"
     classes, known_ids = _classes(_label_map(folder) if label_map is None else Path(label_map))
     csv_files = _csv_files(root, folder)
@@ -95,7 +113,8 @@ def read(
         if path is None:
             return ()
         rows = read_ava_rows(path)
-        excluded = frozenset() if root.is_file() else _excluded(folder, part)
+        exclusions = None if root.is_file() else _exclusions(folder, part)
+        excluded = frozenset() if exclusions is None else read_ava_frames(exclusions)
         actors = merge(rows, path, classes, known_ids)
         paths = _paths(folder.parent if root.is_dir() else folder, rows, path, missing)
         numbers = {name: number for number, name in enumerate(rows.videos)}
@@ -204,12 +223,26 @@ def _protocol(classes: ActionClasses, val: Path) -> str:
     return "ava-v2.1" if "v2.1" in val.name else "ava-v2.2"
 
 
-def _excluded(folder: Path, part: str) -> frozenset[tuple[str, int]]:
-    """(video, second) pairs that are no keyframes; without a file there are none."""
+def _exclusions(folder: Path, part: str) -> Path | None:
+    """The file of (video, second) pairs that are no keyframes, where there is one."""
     patterns = (f"{part}_excluded_timestamps.csv", f"ava_{part}_excluded_timestamps_v*.csv")
     if not any(path for pattern in patterns for path in folder.glob(pattern)):
-        return frozenset()
-    return read_ava_frames(_one_of(folder, patterns))
+        return None
+    return _one_of(folder, patterns)
+
+
+def _source(root: Path, label_map: Path | str | None, options: dict[str, Any]) -> Source:
+    """All that `read` looks at."""
+    folder = root.parent if root.is_file() else root / "annotations"
+    files = {"label map": _label_map(folder) if label_map is None else Path(label_map)}
+    for part, path in _csv_files(root, folder).items():
+        files[part] = path
+        if root.is_dir() and (exclusions := _exclusions(folder, part)) is not None:
+            files[f"{part} exclusions"] = exclusions
+    if (sizes := folder / "video_sizes.csv").is_file():
+        files["sizes"] = sizes
+    base = folder if root.is_file() else root
+    return Source(root=base, files=files, folders={"videos": base / "videos"}, options=options)
 
 
 def _seconds(rows: AvaRows, video: int, excluded: frozenset[tuple[str, int]]) -> NDArray[np.int64]:

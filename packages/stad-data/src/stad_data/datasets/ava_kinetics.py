@@ -25,6 +25,7 @@ from stad_data.datasets.video_files import Missing
 from stad_eval import InputError
 from stad_eval.formats import files
 from stad_eval.formats.ava_csv import AvaRows
+from stad_eval.formats.ava_rows import finite_number
 
 _CUT = re.compile(r"(.+)_(\d{6})_(\d{6})\.\w+")
 _NAMES = {"train": "kinetics_train", "test": "kinetics_val"}
@@ -178,7 +179,7 @@ def _values(fields: list[str], path: Path, row: int) -> list[float]:
     values: list[float] = []
     if problem is None:
         try:
-            values = [float(text) for text in fields[1:]]
+            values = [finite_number(text) for text in fields[1:]]
             good = all(abs(value) < 1e9 for value in values) and values[0] >= 0
             good &= len(values) == 1 or values[5] == int(values[5])
             problem = None if good and fields[0] else "a number out of range, or no video"

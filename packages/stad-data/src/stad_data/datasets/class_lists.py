@@ -53,7 +53,7 @@ def _table(lines: list[str], header: list[str], path: Path) -> list[tuple[int, s
             return entries
         if not fields:
             continue
-        values = [fields[at].strip() if 0 <= at < len(fields) else "" for at in columns]
+        values = [fields[at].strip(" \t") if 0 <= at < len(fields) else "" for at in columns]
         if len(fields) != len(header) or not _is_id(values[0]) or not values[1]:
             raise _bad_row(path, row, ",".join(header), ",".join(fields))
         entries.append((int(values[0]), values[1]))

@@ -18,9 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from stad_data.annotation import ActionClasses, Dataset, Track, VideoAnnotation
-from stad_data.datasets import tree, video_files
+from stad_data.datasets import video_files
 from stad_data.datasets.class_lists import read_class_list
-from stad_data.datasets.tree import Node, blaming
+from stad_data.datasets.tree import blaming
+from stad_data.datasets.tube_file import read_act_form
 from stad_data.datasets.video_files import Missing
 from stad_data.video import VideoReader
 from stad_eval import InputError
@@ -45,78 +46,14 @@ def read(root: Path | str, *, split: int = 1, missing: Missing = "refuse") -> Da
     source = _pickle(Path(root))
     base = source.parent
     places = (base, base / "videos", base / "trainval", base / "test")
-    return read_tubes(
+    return read_act_form(
         source,
         name="multisports",
         split=split,
         missing=missing,
         places=places,
-        shift=(0, 0, 0, 0),
-        fps=_FPS,
         protocols=(("multisports", MULTISPORTS),),
-    )
-
-
-def read_tubes(
-    source: Path,
-    *,
-    name: str,
-    split: int,
-    missing: Missing,
-    places: tuple[Path, ...],
-    shift: tuple[int, int, int, int],
-    fps: float | None,
-    protocols: tuple[tuple[str, tuple[str, ...]], ...] = (),
-) -> Dataset:
-    """The dataset in a ground-truth pickle of ACT's form, which is MultiSports' too.
-
-    Args:
-        source: The pickle.
-        name: Name of the dataset.
-        split: Number of the split, from 1.
-        missing: What to do about videos without a file.
-        places: Folders in which ``<video>.mp4`` (...) may lie.
-        shift: What to add to a box of the file to make it half-open and 0-based.
-        fps: Frame rate, where the dataset has one.
-        protocols: The protocols of datasets whose classes are known.
-
-    Raises:
-        InputError: As `read`.
-    """
-    content = tree.read_pickle(source)
-    names = tuple(label.text() for label in content.get("labels").items())
-    with blaming(source, "labels"):
-        classes = ActionClasses(names=names, ids=tuple(range(len(names))), exclusive=True)
-    parts: dict[str, list[str]] = {"train": [], "test": []}
-    for part in parts:
-        # Excerpts may have one of the two.
-        if content.has(f"{part}_videos") or part == "test":
-            parts[part] = _part(content.get(f"{part}_videos"), split)
-    if both := sorted(set(parts["train"]) & set(parts["test"])):
-        raise InputError(
-            f"{len(both)} videos are both for training and for test",
-            path=source,
-            row=f"test_videos[{split - 1}]",
-            found=", ".join(both[:3]),
-        )
-    listed = [*parts["train"], *parts["test"]]
-    paths = video_files.present(
-        {video: video_files.find([place / video for place in places]) for video in listed},
-        expected=lambda video: places[0] / f"{video}.mp4",
-        missing=missing,
-        listed_in=source,
-    )
-    tables = [content.get(key) for key in ("gttubes", "nframes", "resolution")]
-    videos = {
-        video: _annotation(video, path, tables, len(names), shift=shift, fps=fps)
-        for video, path in paths.items()
-    }
-    return Dataset(
-        name=name,
-        classes=classes,
-        train=tuple(videos[video] for video in parts["train"] if video in videos),
-        test=tuple(videos[video] for video in parts["test"] if video in videos),
-        protocol=next((each for each, wanted in protocols if wanted == names), "dense"),
+        fps=_FPS,
     )
 
 
@@ -139,89 +76,6 @@ def _pickle(root: Path) -> Path:
         found=", ".join(path.name for path in found) or "none",
         remedy="name the file itself",
     )
-
-
-def _part(lists: Node, split: int) -> list[str]:
-    splits = list(lists.items())
-    if not 1 <= split <= len(splits):
-        raise InputError(
-            f"no split {split}",
-            path=lists.path,
-            row=lists.place,
-            expected=f"1 to {len(splits)}",
-            found=str(split),
-        )
-    found: dict[str, None] = {}
-    for node in splits[split - 1].items():
-        if node.text() in found:
-            raise node.refuse("a video listed twice", expected="each video once")
-        found[node.text()] = None
-    return list(found)
-
-
-def _annotation(
-    video: str,
-    path: Path,
-    tables: list[Node],
-    count: int,
-    *,
-    shift: tuple[int, int, int, int],
-    fps: float | None,
-) -> VideoAnnotation:
-    tubes, lengths, resolutions = (table.get(video) for table in tables)
-    num_frames = lengths.whole(1)
-    height, width = (int(side) for side in resolutions.wholes(2))
-    tracks: list[Track] = []
-    for label, group in tubes.pairs():
-        if not isinstance(label, (int, np.integer)) or not 0 <= label < count:
-            raise InputError(
-                f"video {video!r}: an unknown label",
-                path=group.path,
-                row=group.place,
-                expected=f"0 to {count - 1}",
-                found=repr(label)[:40],
-            )
-        tracks += [
-            _track(node, len(tracks) + at, int(label), count, num_frames, shift=shift)
-            for at, node in enumerate(group.items())
-        ]
-    with blaming(tubes.path, tubes.place):
-        return VideoAnnotation(
-            video=video,
-            path=path,
-            num_frames=num_frames,
-            size=(width, height),
-            fps=fps,
-            tracks=tuple(tracks),
-            keyframes=np.arange(num_frames),
-            num_classes=count,
-        )
-
-
-def _track(
-    node: Node,
-    actor: int,
-    label: int,
-    count: int,
-    num_frames: int,
-    *,
-    shift: tuple[int, int, int, int],
-) -> Track:
-    table = node.array(None, 5)
-    frames = table[:, 0]
-    if (frames != np.floor(frames)).any() or (frames < 1).any() or (frames > num_frames).any():
-        raise InputError(
-            "a tube outside its video",
-            path=node.path,
-            row=node.place,
-            expected=f"whole frames from 1 to {num_frames}",
-            found=f"{frames.min():g} to {frames.max():g}",
-        )
-    boxes = table[:, 1:] + shift
-    labels = np.zeros((len(table), count), np.bool_)
-    labels[:, label] = True
-    with blaming(node.path, node.place):
-        return Track(actor=actor, frames=frames.astype(np.int64) - 1, boxes=boxes, labels=labels)
 
 
 def read_csv(

@@ -58,8 +58,9 @@ def annotate(
     """One video: the box of an object in a frame is the smallest that holds its pixels.
 
     Frames are counted by the images of the video, where they are there, in the order of their
-    names; otherwise by the numbers in the names of the masks, or by their order where those hold
-    none. Frames with a mask file are the keyframes. Reads every mask.
+    numbers, whichever of these are missing (``gaps="close"``); otherwise by the numbers in the
+    names of the masks, or by their order where those hold none. Frames with a mask file are the
+    keyframes. Reads every mask.
 
     Args:
         video: Name of the video.
@@ -109,6 +110,7 @@ def annotate(
             tracks=tuple(tracks),
             keyframes=np.array(frames),
             num_classes=num_classes,
+            gaps="close",
             masks=IndexMasks(files=dict(zip(frames, files, strict=True)), size=size),
         )
 

@@ -25,14 +25,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from stad_data.annotation import ActionClasses, Dataset, Track, VideoAnnotation
-from stad_data.datasets import video_files
+from stad_data.annotation import ActionClasses, Dataset
+from stad_data.datasets import tube_file, video_files
 from stad_data.datasets.mat_file import read_values
+from stad_data.datasets.tree import blaming
 from stad_data.datasets.video_files import Missing
-from stad_eval import InputError
+from stad_eval import InputError, TubeFile, Tubes
 from stad_eval.formats import safe_pickle
+from stad_eval.formats.pyannot import pyannot_truth
+from stad_eval.formats.tube_arrays import entry, names_of, whole_number
 from stad_eval.protocols import frame_protocol
 
 _SIZE = (320, 240)
@@ -66,7 +68,7 @@ def read(
     """
     root = Path(root)
     content = _read_annotations(_annotation_file(root, annotations))
-    names = content.names
+    names = content.truth.tubes.classes
     train_names, test_names = _split(root, split, content)
     paths = video_files.present(
         {video: _find_video(root, video) for video in (*train_names, *test_names)},
@@ -75,18 +77,14 @@ def read(
         listed_in=content.path,
     )
 
-    def build(videos: list[str]) -> tuple[VideoAnnotation, ...]:
-        return tuple(
-            _annotation(video, paths[video], content.entries[video], len(names), content.path)
-            for video in videos
-            if video in paths
-        )
-
+    found = tube_file.annotations(
+        content.truth, paths, source=content.path, place="{video}.annotations[{actor}]"
+    )
     return Dataset(
         name=f"ucf{len(names)}",
         classes=ActionClasses(names=names, ids=tuple(range(len(names))), exclusive=True),
-        train=build(train_names),
-        test=build(test_names),
+        train=tuple(found[video] for video in train_names if video in found),
+        test=tuple(found[video] for video in test_names if video in found),
         protocol="ucf24" if names == frame_protocol("ucf24").classes else "dense",
     )
 
@@ -120,51 +118,62 @@ def _annotation_file(root: Path, given: Path | str | None) -> Path:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Entry:
-    """One video of the pickle, with builtin numbers; box rows still ``x, y, w, h``."""
-
-    label: int
-    num_frames: int
-    tubes: tuple[tuple[int, int, NDArray[np.float64]], ...]  # label, first frame, boxes [T, 4]
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Content:
-    """An annotation file: its videos by name, the classes by label, its own training list."""
+    """An annotation file: its tubes, and its own training list."""
 
     path: Path
-    entries: dict[str, _Entry]
-    names: tuple[str, ...]
+    truth: TubeFile
     train: tuple[str, ...] | None = None
 
 
 def _read_annotations(path: Path) -> _Content:
+    train = classes = None
     if path.suffix.lower() == ".mat":
-        found, classes, train = dict(_matlab_videos(path)), None, None
+        videos: object = dict(_matlab_videos(path))
     else:
-        found, classes, train = _pickled_videos(path)
-    entries: dict[str, _Entry] = {}
+        videos = safe_pickle.load(path)
+        if isinstance(videos, dict) and "db" in videos:
+            classes = names_of(entry(videos, "classes", list, path), path, "classes")
+            train = names_of(entry(videos, "trainvideos", list, path), path, "trainvideos")
+            videos = videos["db"]
+    if not isinstance(videos, dict) or not videos:
+        raise InputError(
+            "an annotation file of another form",
+            path=path,
+            expected="a dict Class/video -> annotations",
+            found=type(videos).__name__,
+        )
+    videos = {str(key): value for key, value in videos.items()}
+    names = _class_names(videos, path)
+    if classes is not None and classes != names:
+        raise InputError(
+            "the class names do not fit the labels of the videos",
+            path=path,
+            row="classes",
+            expected=", ".join(names),
+            found=", ".join(classes),
+        )
+    with blaming(path):
+        truth = pyannot_truth(videos, path, videos=tuple(videos), classes=names, corners="pixels")
+    _check_boxes(truth.tubes, path)
+    return _Content(path=path, truth=truth, train=train)
+
+
+def _class_names(videos: Mapping[str, object], path: Path) -> tuple[str, ...]:
+    """The classes by label, as the folders in the videos' names have them."""
     names: dict[int, str] = {}
-    for key, value in found.items():
-        video = str(key)
-        try:
-            entry = _entry(value)
-        except (TypeError, ValueError, KeyError, OverflowError, AttributeError) as error:
-            raise InputError(
-                f"video {video!r}: an entry of another form",
-                path=path,
-                expected="{annotations: [{label, sf, ef, boxes}], numf, label}",
-                found=f"{type(error).__name__}: {error}",
-            ) from error
+    for video in videos:
+        record = entry(videos, video, dict, path)
+        label = whole_number(record.get("label"), path, f"{video}.label")
         folder, _, _ = video.partition("/")
-        if names.setdefault(entry.label, folder) != folder or entry.label < 0:
+        if names.setdefault(label, folder) != folder:
             raise InputError(
                 f"video {video!r}: its label does not fit its class folder",
                 path=path,
-                expected=f"{names[entry.label]} for label {entry.label}",
+                row=f"{video}.label",
+                expected=f"{names[label]} for label {label}",
                 found=folder,
             )
-        entries[video] = entry
     in_order = tuple(names[label] for label in sorted(names))
     if sorted(names) != list(range(len(names))) or len(set(in_order)) != len(names):
         raise InputError(
@@ -173,42 +182,25 @@ def _read_annotations(path: Path) -> _Content:
             expected=f"one class folder for each of 0 to {len(names) - 1}",
             found=", ".join(f"{label} {names[label]}" for label in sorted(names)),
         )
-    if classes is not None and classes != in_order:
-        raise InputError(
-            "the class names do not fit the labels of the videos",
-            path=path,
-            row="classes",
-            expected=", ".join(in_order),
-            found=", ".join(classes),
-        )
-    return _Content(path=path, entries=entries, names=in_order, train=train)
+    return in_order
 
 
-def _pickled_videos(
-    path: Path,
-) -> tuple[dict[Any, Any], tuple[str, ...] | None, tuple[str, ...] | None]:
-    """The dict of videos; class names and training videos where the file has them."""
-    content = safe_pickle.load(path)
-    classes = train = None
-    if isinstance(content, dict) and isinstance(content.get("db"), dict):
-        lists = [content.get(key) for key in ("classes", "trainvideos")]
-        if not all(isinstance(each, (list, tuple)) for each in lists):
-            raise InputError(
-                "an annotation file of another form",
-                path=path,
-                expected="the lists classes and trainvideos beside db",
-                found=", ".join(f"{key}: {type(value).__name__}" for key, value in content.items()),
-            )
-        classes, train = (tuple(str(name) for name in each or ()) for each in lists)
-        content = content["db"]
-    if not isinstance(content, dict) or not content:
-        raise InputError(
-            "an annotation file of another form",
-            path=path,
-            expected="a dict Class/video -> annotations",
-            found=type(content).__name__,
-        )
-    return content, classes, train
+def _check_boxes(tubes: Tubes, path: Path) -> None:
+    low, high = tubes.box[:, :2], tubes.box[:, 2:]
+    # A width of 0 in the file is a box of one pixel's width here.
+    good = ((low >= 0) & (high <= _SIZE) & (high - low > 1)).all(axis=1)
+    if good.all():
+        return
+    bad = int(np.argmin(good))
+    tube = int(np.searchsorted(tubes.start, bad, side="right")) - 1
+    x, y, right, bottom = tubes.box[bad].tolist()
+    raise InputError(
+        "a box outside the frame or of no area",
+        path=path,
+        row=f"{tubes.videos[tubes.video[tube]]}, frame {tubes.frame[bad]}",
+        expected="x, y, w, h >= 1, x + w <= 320, y + h <= 240",
+        found=f"x, y, w, h = {x + 1:g}, {y + 1:g}, {right - x - 1:g}, {bottom - y - 1:g}",
+    )
 
 
 def _matlab_videos(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -253,62 +245,8 @@ def _scalar(value: object) -> int:
     return int(value.item())
 
 
-def _entry(value: Mapping[str, Any]) -> _Entry:
-    tubes: list[tuple[int, int, NDArray[np.float64]]] = []
-    num_frames = int(value["numf"])
-    for tube in value["annotations"]:
-        first, last = int(tube["sf"]), int(tube["ef"])
-        # uint8 + uint8 would wrap around: float64 before any sum.
-        boxes = np.asarray(tube["boxes"]).astype(np.float64)
-        if boxes.shape != (last - first, 4) or not 0 <= first < last <= num_frames:
-            raise ValueError(f"frames {first} to {last} of {num_frames} with boxes {boxes.shape}")
-        tubes.append((int(tube["label"]), first, boxes))
-    return _Entry(label=int(value["label"]), num_frames=num_frames, tubes=tuple(tubes))
-
-
-def _annotation(
-    video: str, path: Path, entry: _Entry, count: int, listed_in: Path
-) -> VideoAnnotation:
-    tracks: list[Track] = []
-    for actor, (label, first, boxes_xywh) in enumerate(entry.tubes):
-        if not 0 <= label < count:
-            raise InputError(
-                f"video {video!r}: tube {actor} has an unknown label",
-                path=listed_in,
-                expected=f"0 to {count - 1}",
-                found=str(label),
-            )
-        corners = np.concatenate(
-            [boxes_xywh[:, :2] - 1, boxes_xywh[:, :2] + boxes_xywh[:, 2:]], axis=1
-        )
-        good = (corners[:, :2] >= 0) & (corners[:, 2:] <= _SIZE) & (boxes_xywh[:, 2:] > 0)
-        if not good.all():
-            bad = int(np.argmin(good.all(axis=1)))
-            raise InputError(
-                f"video {video!r}: tube {actor} has a box outside the frame or of no area",
-                path=listed_in,
-                row=bad,
-                expected="x, y >= 1, w, h >= 1, x + w <= 320, y + h <= 240",
-                found=f"x, y, w, h = {boxes_xywh[bad].astype(int).tolist()} in frame {first + bad}",
-            )
-        labels = np.zeros((len(corners), count), np.bool_)
-        labels[:, label] = True
-        frames = np.arange(first, first + len(corners))
-        tracks.append(Track(actor=actor, frames=frames, boxes=corners, labels=labels))
-    return VideoAnnotation(
-        video=video,
-        path=path,
-        num_frames=entry.num_frames,
-        size=_SIZE,
-        fps=None,
-        tracks=tuple(tracks),
-        keyframes=np.arange(entry.num_frames),
-        num_classes=count,
-    )
-
-
 def _split(root: Path, split: int, content: _Content) -> tuple[list[str], list[str]]:
-    entries, names = content.entries, content.names
+    entries, names = content.truth.frame_counts, content.truth.tubes.classes
     test_list = root / f"testlist{split:02d}.txt"
     if content.train is not None and split == 1 and not test_list.is_file():
         own = set(content.train)
@@ -332,7 +270,7 @@ def _split(root: Path, split: int, content: _Content) -> tuple[list[str], list[s
 
 
 def _read_list(
-    path: Path, entries: Mapping[str, _Entry], names: tuple[str, ...], *, must_know: bool
+    path: Path, entries: Mapping[str, int], names: tuple[str, ...], *, must_know: bool
 ) -> list[str]:
     """Annotated videos of a list file, in its order; lines may end in ``.avi`` and a number.
 

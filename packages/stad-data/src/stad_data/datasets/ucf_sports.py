@@ -166,7 +166,7 @@ def _unpacked(root: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _line(path: str, content: bytes, archive: Path) -> TextLine:
-    found = _LINE.fullmatch(content.decode("latin-1").strip())
+    found = _LINE.fullmatch(content.decode("latin-1").strip(" \t\r\n"))
     if found is None:
         inside = archive.is_file()
         raise InputError(

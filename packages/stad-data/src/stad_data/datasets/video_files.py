@@ -67,7 +67,8 @@ def present(
             row=row(absent[0]),
             expected=str(expected(absent[0])),
             found="no file for " + ", ".join(absent[:3]) + (" ..." if len(absent) > 3 else ""),
-            remedy='put them there, or go on without them by missing="skip" (--missing skip)',
+            remedy='put them there, or go on without them by missing="skip" (--missing skip;'
+            " data.missing in a recipe)",
         )
     if missing == "keep":
         return {video: path or expected(video) for video, path in found.items()}

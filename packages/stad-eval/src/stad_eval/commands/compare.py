@@ -5,9 +5,19 @@ from pathlib import Path
 
 from stad_eval.bootstrap import Comparison, Interval
 from stad_eval.bootstrap import compare as compared
-from stad_eval.commands.output import add_json, defined, dumped, per_cent, write_result
+from stad_eval.commands.output import (
+    add_json,
+    defined,
+    dumped,
+    per_cent,
+    with_classes_of,
+    with_inverted_kept,
+    write_result,
+)
 from stad_eval.commands.scored_pair import FrameInputs, add_inputs, read_inputs
 from stad_eval.evidence import Evidence, frame_evidence, tube_evidence
+from stad_eval.protocols import frame_protocol
+from stad_eval.tube_protocols import tube_protocol
 from stad_eval.version import __version__
 
 NAME = "compare"
@@ -53,18 +63,17 @@ def evidence(options: argparse.Namespace) -> tuple[Evidence, Evidence]:
     """
     tubes = options.metric == "video"
     inputs = read_inputs(options, options.protocol, [options.a, options.b], tubes=tubes)
+    iou, sides = options.iou, list[Evidence]()
     if isinstance(inputs, FrameInputs):
-        sides = [
-            frame_evidence(
-                inputs.truth, each, options.protocol, iou=options.iou, exclude=inputs.exclude
-            )
-            for each in inputs.found
-        ]
+        rules = with_classes_of(frame_protocol(options.protocol), inputs.truth.classes)
+        for each in inputs.found:
+            kept = with_inverted_kept(rules, each.box) if options.force else rules
+            sides.append(frame_evidence(inputs.truth, each, kept, iou=iou, exclude=inputs.exclude))
     else:
-        sides = [
-            tube_evidence(inputs.truth, each, options.protocol, iou=options.iou)
-            for each in inputs.found
-        ]
+        rules = with_classes_of(tube_protocol(options.protocol), inputs.truth.classes)
+        for each in inputs.found:
+            kept = with_inverted_kept(rules, each.box) if options.force else rules
+            sides.append(tube_evidence(inputs.truth, each, kept, iou=iou))
     return sides[0], sides[1]
 
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from stad_eval.commands.output import add_json, defined, dumped, write_result
+from stad_eval.commands.output import add_json, defined, dumped, fitted, write_result
 from stad_eval.commands.scored_pair import (
     FrameInputs,
     TubeInputs,
@@ -18,7 +18,10 @@ from stad_eval.explain import (
     explain_frames,
     explain_options,
 )
+from stad_eval.formats.youtube_vos_meta import read_youtube_vos_classes
 from stad_eval.input_error import InputError
+from stad_eval.mask_protocols import MASK_PROTOCOLS, MaskProtocol, mask_protocol
+from stad_eval.mask_scoring import score_masks
 from stad_eval.protocols import FrameProtocol, frame_protocol
 from stad_eval.tube_protocols import TubeProtocol, tube_protocol
 from stad_eval.version import __version__
@@ -43,10 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--frame-detections",
         dest="detections",
         type=Path,
-        help="detections on frames: AVA's CSV, or as of 'stad-eval tubes'",
+        help="detections on frames: AVA's CSV, or as of 'stad-eval tubes'; or a folder of masks",
     )
     either.add_argument("--tube-detections", type=Path, help="tubes, as of 'stad-eval tubes'")
     add_inputs(parser, required=False)
+    parser.add_argument("--classes", type=Path, help="YouTube-VOS' meta.json: classes of objects")
     add_json(parser)
 
 
@@ -56,17 +60,18 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         InputError: if an input is wrong.
     """
-    tubes = options.tube_detections is not None
     names = (options.first, options.second)
-    for name in names:
-        frame_protocol(name)
-    if on_keyframes(names[0]) != on_keyframes(names[1]):
+    kinds = [_kind(name) for name in names]
+    if kinds[0] != kinds[1]:
         raise InputError(
             "these protocols read different files",
-            expected="two protocols of keyframes, or two of dense annotation",
+            expected="two protocols of keyframes, two of dense annotation, or two of masks",
             found=" and ".join(names),
         )
-    if tubes:
+    if kinds[0] == "masks":
+        masks, others = (mask_protocol(name) for name in names)
+        explained = _of_masks(options, masks, others)
+    elif options.tube_detections is not None:
         first, second = (tube_protocol(name) for name in names)
         explained = _of_tubes(options, first, second)
     else:
@@ -78,6 +83,32 @@ def run(options: argparse.Namespace) -> None:
         write_result(options.json, dumped(_options(names, explained)), _plain(names, explained))
 
 
+def _kind(name: str) -> str:
+    """What files a protocol reads.
+
+    Raises:
+        InputError: on an unknown protocol.
+    """
+    if name in {each.name for each in MASK_PROTOCOLS}:
+        return "masks"
+    frame_protocol(name)
+    return "keyframes" if on_keyframes(name) else "dense"
+
+
+def _of_masks(
+    options: argparse.Namespace, first: MaskProtocol, second: MaskProtocol
+) -> Explanation | tuple[Difference, ...]:
+    truth, found = options.groundtruth, options.detections
+    if found is None:
+        return differences(first, second)
+    if truth is None:
+        raise InputError("no ground truth", expected="--groundtruth FOLDER")
+    classes = None if options.classes is None else read_youtube_vos_classes(options.classes)
+    return explain_options(
+        first, second, lambda rules: score_masks(truth, found, rules, classes=classes).mean
+    )
+
+
 def _of_frames(
     options: argparse.Namespace, first: FrameProtocol, second: FrameProtocol
 ) -> Explanation | tuple[Difference, ...]:
@@ -86,9 +117,11 @@ def _of_frames(
     inputs = read_inputs(options, first.name, [options.detections], tubes=False)
     if not isinstance(inputs, FrameInputs):
         raise InputError("these files hold no detections on frames")
-    return explain_frames(
-        inputs.truth, inputs.found[0], first, second, iou=options.iou, exclude=inputs.exclude
+    truth, found = inputs.truth, inputs.found[0]
+    first, second = (
+        fitted(each, truth.classes, found.box, force=options.force) for each in (first, second)
     )
+    return explain_frames(truth, found, first, second, iou=options.iou, exclude=inputs.exclude)
 
 
 def _of_tubes(
@@ -98,6 +131,9 @@ def _of_tubes(
     if not isinstance(inputs, TubeInputs):
         raise InputError("these files hold no tubes")
     truth, found = inputs.truth, inputs.found[0]
+    first, second = (
+        fitted(each, truth.classes, found.box, force=options.force) for each in (first, second)
+    )
 
     def mean(protocol: TubeProtocol) -> float:
         return next(iter(video_map(truth, found, protocol, iou=(options.iou,)).mean.values()))

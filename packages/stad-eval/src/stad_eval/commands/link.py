@@ -31,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--protocol",
         default="dense",
-        help="tubelets are linked as its variant does, +moc or +act (default: strict)",
+        help="tubelets are linked as its variant does, +moc or +act, boxes as +mmaction2 does "
+        "(default: strict)",
     )
     parser.add_argument(
         "--output",
@@ -54,7 +55,8 @@ def run(options: argparse.Namespace) -> None:
             path=options.output,
             expected="a name that ends in .json, .npz or .pkl",
         )
-    truth = read_truth(options.groundtruth, split=split_of(options.protocol, options.split))
+    split = split_of(options.protocol, options.split)
+    truth = read_truth(options.groundtruth, split=split, corners=options.corners)
     tubes = read_detections(options, truth).tubes
     if tubes is None:
         raise InputError("no detections to link")

@@ -94,6 +94,12 @@ def with_classes_of(protocol: P, classes: Sequence[str]) -> P:
     return replace(protocol, classes=None, ignored_classes=())
 
 
+def fitted(protocol: P, classes: Sequence[str], box: NDArray[np.float64], *, force: bool) -> P:
+    """The protocol as it goes with these files: `with_classes_of`, `force` `with_inverted_kept`."""
+    protocol = with_classes_of(protocol, classes)
+    return with_inverted_kept(protocol, box) if force else protocol
+
+
 def report_findings(findings: Sequence[Finding], *, force: bool) -> None:
     """Say on standard error what preflight found, and stop at likely mistakes unless `force`.
 

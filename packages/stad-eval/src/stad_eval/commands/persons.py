@@ -5,7 +5,7 @@ from pathlib import Path
 
 from stad_eval.commands.ava_inputs import add_labelmap, read_ava_inputs
 from stad_eval.commands.output import add_force, add_json, report_findings, write_result
-from stad_eval.commands.tube_inputs import read_found_boxes, read_truth
+from stad_eval.commands.tube_inputs import add_corners, read_found_boxes, read_truth
 from stad_eval.person_localisation import person_ap
 from stad_eval.preflight import check_boxes
 
@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--detections", type=Path, required=True, help="AVA's CSV, or detections on frames"
     )
     add_labelmap(parser, required=False)
+    add_corners(parser)
     add_force(parser)
     add_json(parser)
 
@@ -45,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
         )
         result = person_ap(inputs.truth, inputs.found[0], exclude=inputs.exclude)
     else:
-        truth = read_truth(options.groundtruth)
+        truth = read_truth(options.groundtruth, corners=options.corners)
         boxes, found = truth.boxes(), read_found_boxes(options.detections, truth)
         report_findings(check_boxes(boxes, found), force=options.force)
         result = person_ap(boxes, found)

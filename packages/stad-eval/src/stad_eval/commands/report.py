@@ -6,23 +6,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stad_eval.commands.ava_inputs import add_labelmap, read_ava_inputs
-from stad_eval.commands.output import add_force, report_findings
+from stad_eval.commands.output import add_force, fitted, report_findings
 from stad_eval.commands.scored_pair import on_keyframes
 from stad_eval.commands.tube_detections import add_detections, read_detections
-from stad_eval.commands.tube_inputs import read_truth
+from stad_eval.commands.tube_inputs import add_corners, read_truth
 from stad_eval.commands.tubes import findings, refuse_untubed, split_of
-from stad_eval.evidence import frame_evidence, tube_evidence
+from stad_eval.evidence import frame_evidence_of, tube_evidence_of
 from stad_eval.formats.files import replaced
-from stad_eval.frame import frame_map
-from stad_eval.frame_errors import frame_errors
+from stad_eval.frame import frame_maps_of
+from stad_eval.frame_errors import frame_errors_of
+from stad_eval.frame_matches import frame_matches
 from stad_eval.frame_result import FrameResult
 from stad_eval.frame_rows import NO_FRAMES
 from stad_eval.input_error import InputError
 from stad_eval.protocols import frame_protocol
 from stad_eval.tables import Boxes
-from stad_eval.tube_errors import tube_errors
+from stad_eval.tube_errors import tube_errors_of
+from stad_eval.tube_matches import tube_matches
+from stad_eval.tube_protocols import tube_protocol
 from stad_eval.tube_tables import Tubes
-from stad_eval.video import video_map
+from stad_eval.video import video_map_of
 
 if TYPE_CHECKING:
     from stad_eval.result_page import Scored
@@ -44,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_labelmap(parser, required=False)
     add_detections(parser)
     parser.add_argument("--split", type=int, help="split of a pickle that holds several")
+    add_corners(parser)
     parser.add_argument("--protocol", required=True, help="as of 'stad-eval ava' or 'tubes'")
     parser.add_argument("--iou", type=float, default=0.5, help="IoU threshold (default: 0.5)")
     parser.add_argument("--title", default="Evaluation", help="heading of the page")
@@ -94,7 +98,8 @@ def _dense(options: argparse.Namespace) -> "list[Scored]":
             "--detections is for AVA's files",
             expected="--frame-detections, --tube-detections or --tubelets",
         )
-    truth = read_truth(options.groundtruth, split=split_of(options.protocol, options.split))
+    split = split_of(options.protocol, options.split)
+    truth = read_truth(options.groundtruth, split=split, corners=options.corners)
     boxes, found = truth.boxes(), read_detections(options, truth)
     report_findings(findings(truth, boxes, found), force=options.force)
     scored: list[Scored] = []
@@ -113,20 +118,26 @@ def _frames(
 ) -> "Scored":
     from stad_eval.result_page import Scored
 
-    name, iou = options.protocol, options.iou
+    iou = options.iou
+    rules = frame_protocol(options.protocol)
+    rules = fitted(rules, truth.classes, found.box, force=options.force)
+    matches = frame_matches(truth, found, rules, ious=(iou,), exclude=exclude, surroundings=True)
     return Scored(
         name="frame",
-        result=frame_map(truth, found, name, iou=iou, exclude=exclude),
-        errors=frame_errors(truth, found, name, iou=iou, exclude=exclude),
-        evidence=frame_evidence(truth, found, name, iou=iou, exclude=exclude),
+        result=frame_maps_of(matches)[iou],
+        errors=frame_errors_of(matches, iou=iou),
+        evidence=frame_evidence_of(matches, iou=iou),
     )
 
 
 def _tubes(truth: Tubes, found: Tubes, options: argparse.Namespace) -> "Scored":
     from stad_eval.result_page import Scored
 
-    name, iou = options.protocol, options.iou
-    result = video_map(truth, found, name, iou=(iou,))
+    iou = options.iou
+    rules = tube_protocol(options.protocol)
+    rules = fitted(rules, truth.classes, found.box, force=options.force)
+    matches = tube_matches(truth, found, rules, iou=(iou,))
+    result = video_map_of(matches, iou=(iou,))
     key = next(iter(result.mean))
     return Scored(
         name="video",
@@ -139,6 +150,6 @@ def _tubes(truth: Tubes, found: Tubes, options: argparse.Namespace) -> "Scored":
             counts=result.counts,
             curves=result.curves[key],
         ),
-        errors=tube_errors(truth, found, name, iou=iou),
-        evidence=tube_evidence(truth, found, name, iou=iou),
+        errors=tube_errors_of(matches, iou=iou),
+        evidence=tube_evidence_of(matches, iou=iou),
     )

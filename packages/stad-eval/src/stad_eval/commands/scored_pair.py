@@ -6,7 +6,12 @@ from pathlib import Path
 
 from stad_eval.commands.ava_inputs import add_labelmap, read_ava_inputs
 from stad_eval.commands.output import add_force, report_findings
-from stad_eval.commands.tube_inputs import read_found_boxes, read_found_tubes, read_truth
+from stad_eval.commands.tube_inputs import (
+    add_corners,
+    read_found_boxes,
+    read_found_tubes,
+    read_truth,
+)
 from stad_eval.commands.tubes import split_of
 from stad_eval.input_error import InputError
 from stad_eval.preflight import Finding, check_boxes, check_past_end, check_tubes
@@ -39,6 +44,7 @@ def add_inputs(parser: argparse.ArgumentParser, *, required: bool) -> None:
     )
     add_labelmap(parser, required=False)
     parser.add_argument("--split", type=int, help="split of a pickle that holds several")
+    add_corners(parser)
     parser.add_argument("--iou", type=float, default=0.5, help="IoU threshold (default: 0.5)")
     add_force(parser)
 
@@ -67,7 +73,8 @@ def read_inputs(
             options.groundtruth, paths, options.labelmap, options.exclude, force=options.force
         )
         return FrameInputs(truth=inputs.truth, found=inputs.found, exclude=inputs.exclude)
-    truth = read_truth(options.groundtruth, split=split_of(protocol, options.split))
+    split = split_of(protocol, options.split)
+    truth = read_truth(options.groundtruth, split=split, corners=options.corners)
     findings: list[Finding] = []
     if tubes:
         found_tubes = tuple(read_found_tubes(path, truth) for path in paths)

@@ -8,6 +8,7 @@ from stad_eval.commands.tube_inputs import read_found_boxes, read_found_tubes
 from stad_eval.formats.tubelet_files import TubeletFiles, read_tubelets
 from stad_eval.input_error import InputError
 from stad_eval.linking import link
+from stad_eval.mmaction2_linking import mmaction2_tubes
 from stad_eval.suppression import Suppression
 from stad_eval.tables import Boxes
 from stad_eval.tube_tables import TubeFile, Tubes, stack_tubes
@@ -65,7 +66,8 @@ def add_linker(parser: argparse.ArgumentParser) -> None:
         "--linker",
         choices=("act", "viterbi"),
         default="act",
-        help="how boxes or tubelets become tubes where no tubes are given (default: act)",
+        help="how boxes or tubelets become tubes where no tubes are given (default: act, by the "
+        "options of the protocol's variant)",
     )
 
 
@@ -98,11 +100,17 @@ def read_detections(options: argparse.Namespace, truth: TubeFile) -> FoundTubes:
             expected="--frame-detections, --tube-detections or --tubelets",
             found="none of them",
         )
-    return FoundTubes(frames=frames, tubes=linked(frames, options.linker, truth), linked=True)
+    tubes = linked(frames, options.linker, truth, options.protocol)
+    return FoundTubes(frames=frames, tubes=tubes, linked=True)
 
 
-def linked(frames: Boxes, linker: str, truth: TubeFile) -> Tubes:
-    """Tubes of boxes on frames; videos are those of the ground truth, then others."""
+def linked(frames: Boxes, linker: str, truth: TubeFile, protocol: str) -> Tubes:
+    """Tubes of boxes on frames; videos are those of the ground truth, then others.
+
+    `+mmaction2` links them itself, unless the linker is "viterbi".
+    """
+    if linker == "act" and protocol.endswith("+mmaction2"):
+        return mmaction2_tubes(frames)
     tubes = link(frames, linker="viterbi" if linker == "viterbi" else "act")
     videos = dict.fromkeys((*truth.tubes.videos, *frames.videos))
     return stack_tubes(tubes, classes=frames.classes, videos=tuple(videos))
@@ -114,7 +122,7 @@ def _of_tubelets(
     linking, suppression = _as_variant(protocol)
     boxes = frame_boxes(files.framed, suppression)
     if linker == "viterbi":
-        tubes = linked(boxes, linker, truth)
+        tubes = linked(boxes, linker, truth, protocol)
     else:
         tubes = stack_tubes(
             link_tubelets(files.linked, linking),

@@ -1,8 +1,9 @@
 """The files of tubes and of boxes on frames that several commands take, told apart by content."""
 
+import argparse
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from stad_eval.formats import detections_json, safe_pickle
 from stad_eval.formats.act_pickle import read_act_tubes
@@ -11,12 +12,31 @@ from stad_eval.formats.frame_rows import read_frame_rows
 from stad_eval.formats.npz import read_npz
 from stad_eval.formats.reference_tubes import COLUMNS, reference_truth, reference_tubes
 from stad_eval.formats.retinanet import read_retinanet_frames
+from stad_eval.formats.tube_arrays import Corners
 from stad_eval.formats.tube_files import read_tube_truth, read_tubes
 from stad_eval.tables import Boxes
 from stad_eval.tube_tables import TubeFile, Tubes
 
 
-def read_truth(path: Path, *, split: int = 1, part: Literal["test", "train"] = "test") -> TubeFile:
+def add_corners(parser: argparse.ArgumentParser) -> None:
+    """The option `--corners`."""
+    parser.add_argument(
+        "--corners",
+        choices=get_args(Corners),
+        default="half-open",
+        help="what the corners of the ground truth's boxes are, where it is a pickle; to score "
+        "boxes from elsewhere against it, say inclusive for UCF101v2-GT.pkl, one-based for "
+        "JHMDB-GT.pkl and pyannot (default: half-open, as they are)",
+    )
+
+
+def read_truth(
+    path: Path,
+    *,
+    split: int = 1,
+    part: Literal["test", "train"] = "test",
+    corners: Corners = "half-open",
+) -> TubeFile:
     """Ground truth of tubes: a pickle of ACT, MOC, MultiSports or `pyannot`, or our JSON or npz.
 
     Raises:
@@ -26,7 +46,7 @@ def read_truth(path: Path, *, split: int = 1, part: Literal["test", "train"] = "
         content = _json(path)
         if isinstance(content, dict) and "gttubes" in content:
             return reference_truth(content, path)
-    return read_tube_truth(path, split=split, part=part)
+    return read_tube_truth(path, split=split, part=part, corners=corners)
 
 
 def read_found_tubes(path: Path, truth: TubeFile) -> Tubes:

@@ -17,20 +17,22 @@ from stad_eval.commands.output import (
     write_result,
 )
 from stad_eval.commands.tube_detections import FoundTubes, add_detections, read_detections
-from stad_eval.commands.tube_inputs import read_truth
+from stad_eval.commands.tube_inputs import add_corners, read_truth
 from stad_eval.error_analysis import ErrorAnalysis
-from stad_eval.frame import FrameResult, frame_maps
-from stad_eval.frame_errors import frame_errors
+from stad_eval.frame import FrameResult, frame_maps_of
+from stad_eval.frame_errors import frame_errors_of
+from stad_eval.frame_matches import frame_matches
 from stad_eval.input_error import InputError
 from stad_eval.preflight import Finding, check_boxes, check_past_end, check_tubes
 from stad_eval.protocols import frame_protocol
 from stad_eval.tables import Boxes
-from stad_eval.tube_errors import tube_errors
+from stad_eval.tube_errors import tube_errors_of
+from stad_eval.tube_matches import tube_matches
 from stad_eval.tube_protocols import tube_protocol
 from stad_eval.tube_tables import TubeFile
 from stad_eval.tube_thresholds import IOU, threshold_name, threshold_ranges
 from stad_eval.version import __version__
-from stad_eval.video import VideoResult, video_map
+from stad_eval.video import VideoResult, video_map_of
 
 NAME = "tubes"
 HELP = "Frame-mAP, video-mAP, v-MABO and errors of boxes and tubes on dense annotation."
@@ -61,14 +63,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--protocol",
         required=True,
         help="jhmdb21-split1 to 3, ucf24, ucfsports, multisports or dense, alone or with +act, "
-        "+moc, +multisports2021, +multisports, +3d-retinanet, +realtime",
+        "+moc, +multisports2021, +multisports, +mmaction2, +3d-retinanet, +realtime",
     )
     add_force(parser)
     add_json(parser)
 
 
 def add_truth(parser: argparse.ArgumentParser) -> None:
-    """The options `--groundtruth` and `--split`."""
+    """The options `--groundtruth`, `--split` and `--corners`."""
     parser.add_argument(
         "--groundtruth",
         type=Path,
@@ -80,6 +82,7 @@ def add_truth(parser: argparse.ArgumentParser) -> None:
         type=int,
         help="split of a pickle that holds several (default: the protocol's, else 1)",
     )
+    add_corners(parser)
 
 
 def split_of(protocol: str, given: int | None) -> int:
@@ -96,7 +99,8 @@ def run(options: argparse.Namespace) -> None:
         InputError: if an input is wrong.
     """
     refuse_untubed(options.protocol)
-    truth = read_truth(options.groundtruth, split=split_of(options.protocol, options.split))
+    split = split_of(options.protocol, options.split)
+    truth = read_truth(options.groundtruth, split=split, corners=options.corners)
     boxes = truth.boxes()
     found = read_detections(options, truth)
     report_findings(findings(truth, boxes, found), force=options.force)
@@ -143,14 +147,16 @@ def score(
     known = {"classes": rules.classes, "ignored_classes": rules.ignored_classes}
     if found.frames is not None:
         rules = with_inverted_kept(rules, found.frames.box) if force else rules
-        frames = frame_maps(boxes, found.frames, rules, ious=FRAME_IOU)
-        on_frames = frame_errors(boxes, found.frames, rules, iou=ERROR_IOU)
+        matches = frame_matches(boxes, found.frames, rules, ious=FRAME_IOU, surroundings=True)
+        frames = frame_maps_of(matches)
+        on_frames = frame_errors_of(matches, iou=ERROR_IOU)
     videos = None
     if found.tubes is not None and not protocol.endswith("+realtime"):
         options = replace(tube_protocol(protocol), **known)
         options = with_inverted_kept(options, found.tubes.box) if force else options
-        videos = video_map(truth.tubes, found.tubes, options, iou=IOU)
-        on_tubes = tube_errors(truth.tubes, found.tubes, options, iou=ERROR_IOU)
+        matches = tube_matches(truth.tubes, found.tubes, options, iou=IOU)
+        videos = video_map_of(matches, iou=IOU)
+        on_tubes = tube_errors_of(matches, iou=ERROR_IOU)
     if not frames and videos is None:
         raise InputError(
             f"protocol '{protocol}' scores single frames, and there are only tubes",

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from stad_eval.boxes import Convention
 from stad_eval.formats import safe_pickle
 from stad_eval.formats.tube_arrays import (
+    Corners,
     TubeArray,
     entry,
     label_of,
@@ -35,7 +35,7 @@ def read_act_truth(
     *,
     split: int = 1,
     part: Literal["test", "train"] = "test",
-    convention: Convention = "half-open",
+    corners: Corners = "half-open",
 ) -> TubeFile:
     """Ground truth of one split, from a pickle of ACT, MOC or MultiSports.
 
@@ -43,12 +43,12 @@ def read_act_truth(
         path: the file.
         split: 1-based split.
         part: which of its two lists of videos.
-        convention: what x2, y2 of the file are, see `stad_eval.formats.tube_arrays`.
+        corners: what the corners of the file's boxes are, see `tube_arrays.Corners`.
 
     Raises:
         InputError: naming the place in the file, if it has another form or lacks the split.
     """
-    return act_truth(safe_pickle.load(path), path, split=split, part=part, convention=convention)
+    return act_truth(safe_pickle.load(path), path, split=split, part=part, corners=corners)
 
 
 def act_truth(
@@ -57,7 +57,7 @@ def act_truth(
     *,
     split: int = 1,
     part: Literal["test", "train"] = "test",
-    convention: Convention = "half-open",
+    corners: Corners = "half-open",
 ) -> TubeFile:
     """As `read_act_truth`, from the content of a pickle; `path` is for error messages only.
 
@@ -82,7 +82,7 @@ def act_truth(
                 checked = read_rows(rows, path, f"{place}[{at}]")[:, :5]
                 items.append(TubeArray(video=video, label=label, score=1.0, rows=checked))
     return TubeFile(
-        tubes=table_of(items, videos=videos, classes=classes, convention=convention),
+        tubes=table_of(items, videos=videos, classes=classes, corners=corners),
         frame_counts={
             video: whole_number(counts.get(video), path, f"nframes['{video}']") for video in videos
         },
@@ -90,9 +90,7 @@ def act_truth(
     )
 
 
-def write_act_truth(
-    path: str | Path, truth: TubeFile, *, convention: Convention = "half-open"
-) -> None:
+def write_act_truth(path: str | Path, truth: TubeFile, *, corners: Corners = "half-open") -> None:
     """Write ground truth with one split, whose test videos are those of `truth`.
 
     Reading it gives the same tubes again, ordered by video and class.
@@ -109,7 +107,7 @@ def write_act_truth(
     by_video: dict[str, dict[int, list[Any]]] = {video: {} for video in tubes.videos}
     for at in range(len(tubes)):
         by_class = by_video[tubes.videos[tubes.video[at]]]
-        rows = rows_of(tubes, at, convention)[:, :5]
+        rows = rows_of(tubes, at, corners)[:, :5]
         by_class.setdefault(int(tubes.label[at]), []).append(rows)
     content = {
         "labels": list(tubes.classes),
@@ -127,7 +125,7 @@ def read_act_tubes(
     *,
     videos: Sequence[str],
     classes: Sequence[str],
-    convention: Convention = "half-open",
+    corners: Corners = "half-open",
 ) -> Tubes:
     """Detected tubes of ACT or MOC, one file per video.
 
@@ -158,12 +156,10 @@ def read_act_tubes(
                         rows=read_rows(rows, path, f"{place}[0]"),
                     )
                 )
-    return table_of(items, videos=videos, classes=classes, convention=convention)
+    return table_of(items, videos=videos, classes=classes, corners=corners)
 
 
-def write_act_tubes(
-    folder: str | Path, tubes: Tubes, *, convention: Convention = "half-open"
-) -> None:
+def write_act_tubes(folder: str | Path, tubes: Tubes, *, corners: Corners = "half-open") -> None:
     """Write detected tubes as ACT and MOC do, one file per video; folders are made.
 
     Raises:
@@ -173,7 +169,7 @@ def write_act_tubes(
         {label: [] for label in range(len(tubes.classes))} for _ in tubes.videos
     ]
     for at in range(len(tubes)):
-        pair = rows_of(tubes, at, convention), float(tubes.score[at])
+        pair = rows_of(tubes, at, corners), float(tubes.score[at])
         by_video[tubes.video[at]][int(tubes.label[at])].append(pair)
     for video, content in zip(tubes.videos, by_video, strict=True):
         path = Path(folder) / f"{video}_tubes.pkl"

@@ -23,6 +23,7 @@ BLOCK = 1 << 22
 ARROW_BLOCK = 1 << 23
 ARROW_FROM = 1 << 23
 DIGITS = 12
+_BLANKS = " \t\r"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -187,7 +188,7 @@ def _by_numpy(content: bytes, first: int, names: dict[str, int]) -> AvaRows | No
 def _floats(block: decimal_fields.Block, at: NDArray[np.int64]) -> NDArray[np.float64]:
     values, odd = decimal_fields.numbers(block, at)
     for place in odd.tolist():
-        values[place] = _number(_text(block, int(at[place])))
+        values[place] = finite_number(_text(block, int(at[place])))
     return values
 
 
@@ -236,8 +237,8 @@ def _line_by_line(content: bytes, first: int, names: dict[str, int], path: str |
     width = np.array([len(line) for line in lines if line], dtype=np.int64)
     named = np.array(video, dtype=np.int64)
     times = np.array([_integer(line[1]) for line in bare], dtype=np.int64)
-    box = [[_number(text) for text in lines[at][2:6]] for at in boxed]
-    last = [_number(lines[at][7]) if len(lines[at]) == 8 else math.nan for at in boxed]
+    box = [[finite_number(text) for text in lines[at][2:6]] for at in boxed]
+    last = [finite_number(lines[at][7]) if len(lines[at]) == 8 else math.nan for at in boxed]
     return AvaRows(
         videos=tuple(names),
         video=named[width >= 7],
@@ -250,16 +251,21 @@ def _line_by_line(content: bytes, first: int, names: dict[str, int], path: str |
     )
 
 
-def _number(text: str) -> float:
-    """A finite number as `float` reads it, digits that only Python knows refused."""
+def finite_number(text: str) -> float:
+    """A finite number as `float` reads it; digits and blanks that only Python knows are refused.
+
+    Raises:
+        ValueError: if it is none.
+    """
     value = float(text)
-    if "_" in text or not text.isascii() or not math.isfinite(value):
+    plain = text.isascii() and text.strip(_BLANKS).isprintable()
+    if "_" in text or not plain or not math.isfinite(value):
         raise ValueError(text)
     return value
 
 
 def _integer(text: str) -> int:
-    stripped = text.strip()
+    stripped = text.strip(_BLANKS)
     if not (stripped.isascii() and stripped.isdigit() and len(stripped) <= DIGITS):
         raise ValueError(text)
     return int(stripped)
@@ -290,7 +296,7 @@ def _check_line(line: list[str], row: int, path: str | Path) -> None:
     names = ("x1", "y1", "x2", "y2", "action_id", "eighth column")
     for name, text in zip(names, line[2:], strict=False):
         try:
-            _number(text)
+            finite_number(text)
         except ValueError:
             raise InputError(
                 f"bad {name}", path=path, row=row, expected="a finite number", found=text

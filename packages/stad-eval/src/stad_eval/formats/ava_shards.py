@@ -50,15 +50,20 @@ def ava_shards(
             rows = np.empty(len(table), dtype=_ROW)
             for name in _ROW.names or ():
                 rows[name] = getattr(table, name)
-            for at, part in enumerate(parts):
-                with part.open("ab") as stream:
-                    rows[table.video % shards == at].tofile(stream)
+            shard = (table.video % shards).astype(np.min_scalar_type(shards))
+            order = np.argsort(shard, kind="stable")
+            ends = np.cumsum(np.bincount(shard, minlength=shards)).tolist()
+            for part, low, high in zip(parts, [0, *ends], ends, strict=False):
+                if low < high:
+                    with part.open("ab") as stream:
+                        rows[order[low:high]].tofile(stream)
         number = {name: at for at, name in enumerate(videos)}
         shard_of = np.array([number.get(name, 0) % shards for name in truth.videos], dtype=np.int64)
         for at, part in enumerate(parts):
             rows = np.fromfile(part, dtype=_ROW) if part.exists() else np.empty(0, dtype=_ROW)
             part.unlink(missing_ok=True)
-            columns = {name: rows[name] for name in _ROW.names or ()}
+            columns = {name: np.ascontiguousarray(rows[name]) for name in _ROW.names or ()}
+            del rows
             found = Boxes(videos=videos, classes=names, **columns)
             yield _of_videos(truth, shard_of == at), found
 

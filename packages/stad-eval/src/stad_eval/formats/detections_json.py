@@ -11,15 +11,16 @@ hold the classes that were not left out for a low score.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stad_eval.formats.files import read_text, replaced
+from stad_eval.formats.files import replaced
+from stad_eval.formats.json_fields import JsonFields
 from stad_eval.input_error import InputError
 from stad_eval.tables import Boxes
 
@@ -110,119 +111,63 @@ def read(path: str | Path) -> DetectionFile:
     Raises:
         InputError: naming the place in the file, on anything that the format does not allow.
     """
-    try:
-        content = json.loads(read_text(path), object_pairs_hook=_distinct(path))
-    except (json.JSONDecodeError, RecursionError) as error:
-        row = error.lineno if isinstance(error, json.JSONDecodeError) else None
-        raise InputError(f"not JSON ({error})", path=path, row=row) from None
-    return _Reader(Path(path)).file(content)
-
-
-def _distinct(path: str | Path) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
-    def hook(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(pairs)
-        if len(result) != len(pairs):
-            keys = [key for key, _ in pairs]
-            repeated = next(key for key in keys if keys.count(key) > 1)
-            raise InputError("a key stands twice in one object", path=path, found=repeated)
-        return result
-
-    return hook
+    fields = JsonFields(path=Path(path))
+    classes, videos = fields.header(fields.content(), name=FORMAT, version=VERSION)
+    return _Reader(fields, classes).file(videos)
 
 
 class _Reader:
-    """One pass over the content of a file; `row` of its errors is the place in the JSON tree."""
+    """One pass over the content of a file; its errors name the place in the JSON tree."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.classes: tuple[str, ...] = ()
-        self.class_index: dict[str, int] = {}
+    def __init__(self, fields: JsonFields, classes: Mapping[str, int]) -> None:
+        self.fields = fields
+        self.classes = classes
         self.people: list[tuple[int, int]] = []
         self.boxes: list[list[float]] = []
         self.actor_scores: list[float] = []
         self.rows: list[tuple[int, int]] = []
         self.scores: list[float] = []
 
-    def fail(self, place: str, problem: str, expected: str, found: object) -> NoReturn:
-        raise InputError(
-            f"at {place}: {problem}" if place else problem,
-            path=self.path,
-            expected=expected,
-            found=json.dumps(found)[:120],
-        )
-
-    def file(self, content: object) -> DetectionFile:
-        whole = self.keyed("", content, {"format", "version", "classes", "videos"})
-        if whole["format"] != FORMAT:
-            self.fail("format", "another format", f'"{FORMAT}"', whole["format"])
-        if type(whole["version"]) is not int or whole["version"] != VERSION:
-            self.fail("version", "another version", f"{VERSION}", whole["version"])
-        names = whole["classes"]
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            self.fail("classes", "bad classes", "a list of names", names)
-        self.classes = tuple(names)
-        self.class_index = {name: at for at, name in enumerate(names)}
-        if len(self.class_index) != len(names):
-            self.fail("classes", "a class stands twice", "distinct names", names)
-        if not isinstance(whole["videos"], dict):
-            self.fail("videos", "bad videos", "an object by video name", whole["videos"])
+    def file(self, videos: Mapping[str, Any]) -> DetectionFile:
         sizes: dict[str, tuple[int, int]] = {}
-        for at, (name, video) in enumerate(whole["videos"].items()):
+        for at, (name, video) in enumerate(videos.items()):
             place = f"videos.{name}"
-            parts = self.keyed(place, video, {"size", "frames"})
-            sizes[name] = self.size(f"{place}.size", parts["size"])
-            if not isinstance(parts["frames"], dict):
-                self.fail(f"{place}.frames", "bad frames", "an object by frame", parts["frames"])
-            for frame, people in parts["frames"].items():
+            parts = self.fields.keyed(place, video, {"size", "frames"})
+            sizes[name] = self.fields.size(f"{place}.size", parts["size"])
+            frames = parts["frames"]
+            if not isinstance(frames, dict):
+                self.fields.fail(f"{place}.frames", "bad frames", "an object by frame", frames)
+            for frame, people in frames.items():
                 self.frame(f"{place}.frames.{frame}", at, frame, people)
         return self.tables(sizes)
 
-    def keyed(self, place: str, value: object, keys: set[str]) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            self.fail(place, "not an object", f"an object with {', '.join(sorted(keys))}", value)
-        if set(value) != keys:
-            found = ", ".join(sorted(value))
-            self.fail(place, "wrong keys", ", ".join(sorted(keys)), found)
-        return value
-
-    def size(self, place: str, value: object) -> tuple[int, int]:
-        pair: list[Any] = value if isinstance(value, list) else []
-        if len(pair) != 2 or not all(type(each) is int and each > 0 for each in pair):
-            self.fail(place, "bad size", "[width, height], whole and positive", value)
-        return pair[0], pair[1]
-
-    def number(self, place: str, value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e300:
-            self.fail(place, "bad number", "a finite number", value)
-        return float(value)
-
     def frame(self, place: str, video: int, frame: str, people: object) -> None:
         if not (frame.isascii() and frame.isdigit() and len(frame) <= 12):
-            self.fail(place, "bad frame", "a whole number, 0 or more", frame)
+            self.fields.fail(place, "bad frame", "a whole number, 0 or more", frame)
         if not isinstance(people, list):
-            self.fail(place, "bad detections", "a list", people)
+            self.fields.fail(place, "bad detections", "a list", people)
         for at, person in enumerate(people):
             self.person(f"{place}[{at}]", video, int(frame), person)
 
     def person(self, place: str, video: int, frame: int, value: object) -> None:
-        person = self.keyed(place, value, {"box", "actor", "scores"})
+        person = self.fields.keyed(place, value, {"box", "actor", "scores"})
         box, scores = person["box"], person["scores"]
         if not isinstance(box, list) or len(box) != 4:
-            self.fail(f"{place}.box", "bad box", "[x1, y1, x2, y2]", box)
-        box = [self.number(f"{place}.box", side) for side in box]
+            self.fields.fail(f"{place}.box", "bad box", "[x1, y1, x2, y2]", box)
+        box = [self.fields.number(f"{place}.box", side) for side in box]
         if box[2] < box[0] or box[3] < box[1]:
-            self.fail(f"{place}.box", "inverted box", "x1 <= x2 and y1 <= y2", box)
+            self.fields.fail(f"{place}.box", "inverted box", "x1 <= x2 and y1 <= y2", box)
         if not isinstance(scores, dict):
-            self.fail(f"{place}.scores", "bad scores", "an object by class", scores)
+            self.fields.fail(f"{place}.scores", "bad scores", "an object by class", scores)
         for name, score in scores.items():
-            if name not in self.class_index:
+            if name not in self.classes:
                 expected = f"one of {', '.join(self.classes)}"
-                self.fail(f"{place}.scores", "unknown class", expected, name)
-            self.rows.append((len(self.people), self.class_index[name]))
-            self.scores.append(self.number(f"{place}.scores.{name}", score))
+                self.fields.fail(f"{place}.scores", "unknown class", expected, name)
+            self.rows.append((len(self.people), self.classes[name]))
+            self.scores.append(self.fields.number(f"{place}.scores.{name}", score))
         self.people.append((video, frame))
         self.boxes.append(box)
-        self.actor_scores.append(self.number(f"{place}.actor", person["actor"]))
+        self.actor_scores.append(self.fields.number(f"{place}.actor", person["actor"]))
 
     def tables(self, sizes: dict[str, tuple[int, int]]) -> DetectionFile:
         people = np.array(self.people, dtype=np.int64).reshape(-1, 2)
@@ -231,7 +176,7 @@ class _Reader:
         actor = rows[:, 0]
         found = Boxes(
             videos=tuple(sizes),
-            classes=self.classes,
+            classes=tuple(self.classes),
             video=people[actor, 0],
             frame=people[actor, 1],
             box=boxes[actor],

@@ -12,10 +12,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stad_eval.boxes import Convention
 from stad_eval.formats import safe_pickle
 from stad_eval.formats.npz import read_npz, write_npz
-from stad_eval.formats.tube_arrays import compact, names_of, number_array, write_pickle
+from stad_eval.formats.tube_arrays import (
+    Corners,
+    compact,
+    corner_shift,
+    names_of,
+    number_array,
+    write_pickle,
+)
 from stad_eval.input_error import InputError
 from stad_eval.tables import Boxes
 
@@ -27,7 +33,7 @@ def read_frame_rows(
     *,
     videos: Sequence[str],
     classes: Sequence[str],
-    convention: Convention = "half-open",
+    corners: Corners = "half-open",
 ) -> Boxes:
     """Detections on frames, in the order of the file; `.npz` by its name, else a pickle.
 
@@ -35,7 +41,7 @@ def read_frame_rows(
         path: the file.
         videos: what the first column points into: the test videos of the ground truth, in order.
         classes: what the third column points into.
-        convention: what x2, y2 of the file are, see `stad_eval.formats.tube_arrays`.
+        corners: what the corners of the file's boxes are, see `tube_arrays.Corners`.
 
     Raises:
         InputError: naming file and row, if the file has another form, or names other videos.
@@ -51,7 +57,6 @@ def read_frame_rows(
             "not rows of detections", path=path, expected=f"numbers [N, 8]: {_COLUMNS}", found=found
         )
     _check(array, path, len(videos), len(classes))
-    extra = 1.0 if convention == "inclusive" else 0.0
     return Boxes(
         videos=tuple(videos),
         classes=tuple(classes),
@@ -59,13 +64,11 @@ def read_frame_rows(
         frame=array[:, 1].astype(np.int64) - 1,
         label=array[:, 2].astype(np.int64),
         score=array[:, 3].copy(),
-        box=array[:, 4:] + np.array([0.0, 0.0, extra, extra]),
+        box=array[:, 4:] + corner_shift(corners),
     )
 
 
-def write_frame_rows(
-    path: str | Path, found: Boxes, *, convention: Convention = "half-open"
-) -> None:
+def write_frame_rows(path: str | Path, found: Boxes, *, corners: Corners = "half-open") -> None:
     """Write detections on frames, as `.npz` with the names of the videos, else as a pickle.
 
     Reading with the same names gives the same table. Numbers are float32 where that is exact.
@@ -74,7 +77,6 @@ def write_frame_rows(
         InputError: if the folder does not exist.
         OSError: if it cannot be written.
     """
-    extra = 1.0 if convention == "inclusive" else 0.0
     rows = compact(
         np.column_stack(
             [
@@ -82,7 +84,7 @@ def write_frame_rows(
                 found.frame + 1,
                 found.label,
                 found.score,
-                found.box - np.array([0.0, 0.0, extra, extra]),
+                found.box - corner_shift(corners),
             ]
         )
     )

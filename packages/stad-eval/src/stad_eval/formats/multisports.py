@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stad_eval.boxes import Convention
 from stad_eval.formats import safe_pickle
 from stad_eval.formats.tube_arrays import (
+    Corners,
     TubeArray,
     label_of,
     number,
@@ -28,7 +28,7 @@ def read_multisports_tubes(
     *,
     videos: Sequence[str],
     classes: Sequence[str],
-    convention: Convention = "half-open",
+    corners: Corners = "half-open",
 ) -> Tubes:
     """Detected tubes, by class in the order of the file; videos that `videos` lacks follow it.
 
@@ -36,7 +36,7 @@ def read_multisports_tubes(
         InputError: naming the place in the file, if it has another form.
     """
     content = safe_pickle.load(path)
-    return multisports_tubes(content, path, videos=videos, classes=classes, convention=convention)
+    return multisports_tubes(content, path, videos=videos, classes=classes, corners=corners)
 
 
 def multisports_tubes(
@@ -45,7 +45,7 @@ def multisports_tubes(
     *,
     videos: Sequence[str],
     classes: Sequence[str],
-    convention: Convention = "half-open",
+    corners: Corners = "half-open",
 ) -> Tubes:
     """As `read_multisports_tubes`, from the content of a pickle; `path` is for error messages.
 
@@ -80,11 +80,11 @@ def multisports_tubes(
                     rows=read_rows(parts[2], path, f"{place}[2]"),
                 )
             )
-    return table_of(items, videos=videos, classes=classes, convention=convention)
+    return table_of(items, videos=videos, classes=classes, corners=corners)
 
 
 def write_multisports_tubes(
-    path: str | Path, tubes: Tubes, *, convention: Convention = "half-open"
+    path: str | Path, tubes: Tubes, *, corners: Corners = "half-open"
 ) -> None:
     """Write detected tubes; reading gives the same tubes, ordered by class.
 
@@ -97,7 +97,7 @@ def write_multisports_tubes(
         tube = (
             tubes.videos[tubes.video[at]],
             float(tubes.score[at]),
-            rows_of(tubes, at, convention),
+            rows_of(tubes, at, corners),
         )
         content[int(tubes.label[at])].append(tube)
     write_pickle(path, content)

@@ -54,6 +54,7 @@ T = TypeVar("T")
 _DTYPE = re.compile(r"([biufcSU])(\d{1,6})|O8?|O4")
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|.?)", re.S)
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", "'": "'", '"': '"'}
+_LAST_CHARACTER = 0x10FFFF
 _KEY_TYPES = (str, bytes, int, float, complex, bool, type(None), np.generic)
 
 
@@ -189,6 +190,8 @@ class _Machine:
     def do(self, name: str, argument: object) -> None:
         """One instruction: values and containers here, all others by their name."""
         if name in _VALUES:
+            if isinstance(argument, str) and not argument.isascii():
+                argument.encode("utf-8")  # half a character is an error
             self.stack.append(argument)
         elif name in _CONSTANTS:
             self.stack.append(_CONSTANTS[name])
@@ -360,6 +363,7 @@ def _call(name: str, arguments: tuple[object, ...]) -> object:
         data = _bytes(arguments[1])
         if len(data) != dtype.itemsize:
             raise ValueError("a numpy scalar of the wrong length")
+        _check_characters(data, dtype)
         return np.frombuffer(data, dtype=dtype, count=1)[0] if data else dtype.type()
     if name == "encode" and len(arguments) == 2 and arguments[1] in ("latin1", "latin-1"):
         return _bytes(arguments[0])
@@ -405,6 +409,15 @@ def _build_array(target: np.ndarray, state: object) -> None:
         data = _bytes(data)
         if len(data) != count * dtype.itemsize:
             raise ValueError("an array of the wrong length")
+        _check_characters(data, dtype)
     # Any: numpy's own stub asks for a numpy bool, which its code refuses.
     checked: Any = (1, shape, dtype, bool(fortran), data)
     target.__setstate__(checked)
+
+
+def _check_characters(data: bytes, dtype: np.dtype[Any]) -> None:
+    """Numpy takes any number for a character; Python breaks on those that are none."""
+    if dtype.kind == "U":
+        codes = np.frombuffer(data, dtype=np.dtype("u4").newbyteorder(dtype.byteorder))
+        if ((codes > _LAST_CHARACTER) | ((codes >= 0xD800) & (codes < 0xE000))).any():
+            raise ValueError("a string of numbers that are no characters")

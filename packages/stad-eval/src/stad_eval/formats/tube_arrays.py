@@ -1,10 +1,9 @@
 """Tubes as published files hold them: arrays of rows (frame, x1, y1, x2, y2[, score]).
 
-Frames count from 1 there and from 0 here. Boxes keep their corners: pixels of the frame, from 0.
-ACT, MOC and MultiSports of 2021 take x2, y2 for the last pixel, later evaluators for one past it;
-which of them is meant is not in the file but in the protocol (`convention`), and both sides of a
-comparison are alike. To mix such a file with boxes from elsewhere, read it with the convention
-"inclusive", which adds the pixel.
+Frames count from 1 there and from 0 here. What the corners of boxes are is not in the file: see
+`Corners`. Where both sides of a comparison come in such files, keep them as they are: ACT, MOC and
+MultiSports of 2021 take x2, y2 for the last pixel, later evaluators for one past it, and the
+protocol's `convention` does the same. To mix such a file with others, name its corners.
 """
 
 import io
@@ -12,17 +11,25 @@ import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stad_eval.boxes import Convention
 from stad_eval.formats.files import replaced_bytes
 from stad_eval.input_error import InputError
 from stad_eval.tube_tables import FRAME_LIMIT, Tubes
 
 T = TypeVar("T")
+
+Corners = Literal["half-open", "inclusive", "one-based"]
+"""What the corners x1, y1, x2, y2 of a file's boxes are, which become half-open pixels from 0.
+
+"half-open" (everywhere the default): taken as they are. "inclusive": pixels from 0, x2 and y2 the
+last ones (ACT's and MOC's UCF101v2-GT.pkl). "one-based": the same with pixels from 1
+(JHMDB-GT.pkl). `stad data convert --corners` means the same.
+"""
+_SHIFTS = {"half-open": (0, 0, 0, 0), "inclusive": (0, 0, 1, 1), "one-based": (-1, -1, 0, 0)}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,6 +40,17 @@ class TubeArray:
     label: int
     score: float
     rows: NDArray[np.float64]
+
+
+def corner_shift(corners: Corners) -> NDArray[np.float64]:
+    """What to add to the corners of a file's boxes, float64 [4].
+
+    Raises:
+        InputError: if there are no such corners.
+    """
+    if corners not in _SHIFTS:
+        raise InputError("unknown corners", expected=", ".join(get_args(Corners)), found=corners)
+    return np.array(_SHIFTS[corners], dtype=np.float64)
 
 
 def read_rows(value: object, path: str | Path, place: str) -> NDArray[np.float64]:
@@ -113,7 +131,7 @@ def table_of(
     *,
     videos: Sequence[str],
     classes: Sequence[str],
-    convention: Convention = "half-open",
+    corners: Corners = "half-open",
 ) -> Tubes:
     """A table of the tubes of a file, frames from 0; row scores are kept if all tubes have them.
 
@@ -124,7 +142,6 @@ def table_of(
     lengths = np.array([len(item.rows) for item in items], dtype=np.int64)
     rows = np.concatenate([item.rows[:, :5] for item in items] or [np.empty((0, 5))])
     scored = bool(items) and all(item.rows.shape[1] == 6 for item in items)
-    extra = 1.0 if convention == "inclusive" else 0.0
     return Tubes(
         videos=names,
         classes=tuple(classes),
@@ -133,16 +150,15 @@ def table_of(
         score=np.array([item.score for item in items], dtype=np.float64),
         start=np.concatenate(([0], np.cumsum(lengths))),
         frame=rows[:, 0].astype(np.int64) - 1,
-        box=rows[:, 1:] + np.array([0.0, 0.0, extra, extra]),
+        box=rows[:, 1:] + corner_shift(corners),
         row_score=np.concatenate([item.rows[:, 5] for item in items]) if scored else None,
     )
 
 
-def rows_of(tubes: Tubes, at: int, convention: Convention = "half-open") -> NDArray[np.floating]:
+def rows_of(tubes: Tubes, at: int, corners: Corners = "half-open") -> NDArray[np.floating]:
     """What a file holds for tube `at`: the inverse of `table_of`, float32 where that is exact."""
     part = slice(int(tubes.start[at]), int(tubes.start[at + 1]))
-    extra = 1.0 if convention == "inclusive" else 0.0
-    columns = [tubes.frame[part, None] + 1.0, tubes.box[part] - np.array([0, 0, extra, extra])]
+    columns = [tubes.frame[part, None] + 1.0, tubes.box[part] - corner_shift(corners)]
     if tubes.row_score is not None:
         columns.append(tubes.row_score[part, None])
     return compact(np.concatenate(columns, axis=1))

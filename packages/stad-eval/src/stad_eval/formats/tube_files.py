@@ -9,6 +9,7 @@ from stad_eval.formats.act_pickle import act_truth
 from stad_eval.formats.multisports import multisports_tubes
 from stad_eval.formats.pyannot import pyannot_truth
 from stad_eval.formats.retinanet import retinanet_tubes
+from stad_eval.formats.tube_arrays import Corners
 from stad_eval.formats.tubes_json import read_tubes_json
 from stad_eval.formats.tubes_npz import read_tubes_npz
 from stad_eval.input_error import InputError
@@ -16,11 +17,18 @@ from stad_eval.tube_tables import TubeFile, Tubes
 
 
 def read_tube_truth(
-    path: str | Path, *, split: int = 1, part: Literal["test", "train"] = "test"
+    path: str | Path,
+    *,
+    split: int = 1,
+    part: Literal["test", "train"] = "test",
+    corners: Corners = "half-open",
 ) -> TubeFile:
     """Ground truth: our JSON or npz by its name, else a pickle of ACT, MOC, MultiSports, `pyannot`.
 
-    `split` and `part` are for pickles of the first three, whose files hold all of them.
+    `split` and `part` are for pickles of the first three, whose files hold all of them. `corners`
+    are those of their boxes (`tube_arrays.Corners`). `pyannot`, whose numbers count from 1, gives
+    the corners of ACT's pickle of the same tubes, or with "one-based" the pixels that its boxes
+    cover, see `read_pyannot`.
 
     Raises:
         InputError: naming file and place, if it has none of these forms.
@@ -31,12 +39,12 @@ def read_tube_truth(
         return read_tubes_npz(path)
     content = safe_pickle.load(path)
     if isinstance(content, dict) and "gttubes" in content:
-        return act_truth(content, path, split=split, part=part)
+        return act_truth(content, path, split=split, part=part, corners=corners)
     records = content.get("db", content) if isinstance(content, dict) else None
     if isinstance(records, dict) and any(
         isinstance(record, dict) and "annotations" in record for record in records.values()
     ):
-        return pyannot_truth(content, path)
+        return pyannot_truth(content, path, corners="pixels" if corners == "one-based" else "act")
     raise InputError(
         "not ground truth of tubes",
         path=path,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from stad_models.backbones.nonlocal_block import NonLocal
+from stad_models.backbones.recomputation import recomputed
 from stad_models.backbones.residual import Basic, BlockShape, Bottleneck, Norm
 
 STAGES = ("res2", "res3", "res4", "res5")
@@ -106,15 +107,24 @@ class Stem(nn.Module):
 
 
 class Stage(nn.Module):
-    """Residual blocks in a row, some of them followed by a non-local block."""
+    """Residual blocks in a row, some of them followed by a non-local block.
+
+    Attributes:
+        recompute: compute the activations a second time in the backward pass instead of keeping
+            them; see `recomputation`.
+    """
 
     def __init__(self, blocks: list[nn.Module], nonlocals: dict[int, nn.Module]) -> None:
         super().__init__()
+        self.recompute = False
         self.blocks = nn.ModuleList(blocks)
         self.nonlocals = nn.ModuleDict({str(block): module for block, module in nonlocals.items()})
 
     def forward(self, x: Tensor) -> Tensor:
         """`[N, C, T, H, W]` to the stage's map."""
+        return recomputed(self, self._run, x) if self.recompute else self._run(x)
+
+    def _run(self, x: Tensor) -> Tensor:
         for index, block in enumerate(self.blocks):
             x = block(x)
             if str(index) in self.nonlocals:

@@ -41,10 +41,25 @@ class SlowOnly(nn.Module):
 
 
 class Fusion(nn.Module):
-    """Brings the fast pathway's map to the slow one's frame rate: strided convolution over time."""
+    """Brings the fast pathway's map to the slow one's frame rate: strided convolution over time.
+
+    Args:
+        channels: channels of the fast pathway's map.
+        ratio: channels put out per channel.
+        kernel: kernel size over time, odd.
+        alpha: stride over time.
+        norm: what follows the convolution, and then a ReLU; None for the convolution alone, as
+            mmaction2 has it.
+    """
 
     def __init__(
-        self, channels: int, *, ratio: int, kernel: int, alpha: int, norm: Norm = nn.BatchNorm3d
+        self,
+        channels: int,
+        *,
+        ratio: int,
+        kernel: int,
+        alpha: int,
+        norm: Norm | None = nn.BatchNorm3d,
     ) -> None:
         super().__init__()
         self.conv = nn.Conv3d(
@@ -55,13 +70,14 @@ class Fusion(nn.Module):
             padding=(kernel // 2, 0, 0),
             bias=False,
         )
-        self.norm = norm(channels * ratio)
+        self.norm = None if norm is None else norm(channels * ratio)
         self.relu = nn.ReLU(inplace=True)
         initialise(self)
 
     def forward(self, fast: Tensor) -> Tensor:
         """`[N, C, T, H, W]` to `[N, ratio * C, T / alpha, H, W]`."""
-        return self.relu(self.norm(self.conv(fast)))
+        x = self.conv(fast)
+        return x if self.norm is None else self.relu(self.norm(x))
 
 
 class SlowFast(nn.Module):
@@ -74,12 +90,22 @@ class SlowFast(nn.Module):
         fast: the fast pathway.
         fusions: one per stage input, from the stem's to that of res5.
         alpha: frames of the fast pathway per frame of the slow one.
+        spread: whether the slow pathway's frames reach from the clip's first to its last, as in
+            PySlowFast, or are every alpha-th from the first, as in mmaction2.
 
     Attributes:
         strides, channels: see `Backbone`.
     """
 
-    def __init__(self, slow: Pathway, fast: Pathway, fusions: list[Fusion], *, alpha: int) -> None:
+    def __init__(
+        self,
+        slow: Pathway,
+        fast: Pathway,
+        fusions: list[Fusion],
+        *,
+        alpha: int,
+        spread: bool = True,
+    ) -> None:
         super().__init__()
         if slow.shape.pixel_strides != fast.shape.pixel_strides:
             raise ValueError(
@@ -90,6 +116,7 @@ class SlowFast(nn.Module):
         self.fast = fast
         self.fusions = nn.ModuleList(fusions)
         self.alpha = alpha
+        self.spread = spread
         pairs = zip(slow.shape.channels, fast.shape.channels, strict=True)
         a, b, c, d = (slow_channels + fast_channels for slow_channels, fast_channels in pairs)
         self.strides = _named(slow.shape.pixel_strides)
@@ -101,7 +128,7 @@ class SlowFast(nn.Module):
         Raises:
             ValueError: T is not a multiple of alpha.
         """
-        frames = slow_frames(clips.shape[2], self.alpha)
+        frames = slow_frames(clips.shape[2], self.alpha, spread=self.spread)
         slow, fast = self.slow.stem(clips[:, :, frames]), self.fast.stem(clips)
         keyframe: dict[str, Tensor] = {}
         for name, fusion in zip(STAGES, self.fusions, strict=True):
@@ -115,10 +142,11 @@ class SlowFast(nn.Module):
         return self.features(clips)
 
 
-def slow_frames(length: int, alpha: int) -> list[int]:
+def slow_frames(length: int, alpha: int, *, spread: bool = True) -> list[int]:
     """Positions that the slow pathway sees: `linspace(0, length - 1, length / alpha)`, truncated.
 
-    For 32 frames and alpha 4: 0, 4, 8, 13, 17, 22, 26, 31. As PySlowFast does.
+    For 32 frames and alpha 4: 0, 4, 8, 13, 17, 22, 26, 31, as in PySlowFast. Without `spread`
+    every alpha-th: 0, 4, ..., 28, as in mmaction2.
 
     Raises:
         ValueError: length is not a multiple of alpha.
@@ -128,6 +156,8 @@ def slow_frames(length: int, alpha: int) -> list[int]:
         raise ValueError(
             f"SlowFast: the number of frames must be a multiple of alpha = {alpha}, found {length}"
         )
+    if not spread:
+        return list(range(0, length, alpha))
     return [position * (length - 1) // max(count - 1, 1) for position in range(count)]
 
 

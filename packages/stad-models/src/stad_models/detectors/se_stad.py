@@ -5,74 +5,18 @@ Source: A simple and efficient pipeline to build an end-to-end spatial-temporal 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import box_iou
 
 from stad_models import losses
 from stad_models.backbones.features import Backbone, Features
+from stad_models.detectors.action_inputs import external_proposals, training_rois
+from stad_models.detectors.se_stad_options import ACTOR_POWERS, SeStadOptions
 from stad_models.heads.localisation import HeadOutput, LocalisationHead, Proposals, suppress, vote
 from stad_models.processes import shared_normaliser
 from stad_models.structures import Detections, Targets
-
-ACTOR_POWERS = {"action": 0, "action*actor": 1, "action*actor^2": 2}
-"""How often the actor's score is a factor of an action's, by the name of the rule."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SeStadOptions:
-    """How proposals are chosen and scored. Source: SE-STAD, Sec. 4.1.2 and 4.1.3.
-
-    Attributes:
-        train_score: proposals must score more than this to train the action head.
-        train_proposals: at most this many proposals per clip, without NMS.
-        positive_iou: a proposal that overlaps an annotated box by at least this takes the labels of
-            the box it overlaps most; all others are ignored.
-        add_ground_truth: train the action head on the annotated boxes as well.
-        actor_weight: weight of the localisation losses.
-        action_weight: weight of the action loss. The paper's training section and its table of
-            weights put the 10 here; its Eq. 3 puts it on localisation.
-        label_smoothing: share of an action label that is spread, see `losses.action`.
-        test_score: proposals must score more than this.
-        test_nms: IoU above which the worse of two proposals goes.
-        test_vote: IoU from which proposals join a kept box in a weighted mean, see
-            `heads.localisation.vote`; None, as in the paper, leaves boxes as they are.
-        test_candidates: at most this many proposals per clip enter NMS.
-        max_actors: at most this many actors per clip.
-        action_threshold: scores below become 0.
-        score: what an action's score is: its probability alone, times the actor's score, or times
-            the square of that. For FCOS the square is actor probability times centerness; it ranks
-            well placed boxes first, which tells where probabilities of actions are vague.
-    """
-
-    train_score: float = 0.3
-    train_proposals: int = 100
-    positive_iou: float = 0.5
-    add_ground_truth: bool = True
-    actor_weight: float = 1.0
-    action_weight: float = 10.0
-    label_smoothing: float = 0.0
-    test_score: float = 0.4
-    test_nms: float = 0.3
-    test_vote: float | None = None
-    test_candidates: int = 1000
-    max_actors: int = 10
-    action_threshold: float = 0.002
-    score: Literal["action", "action*actor", "action*actor^2"] = "action"
-
-    def __post_init__(self) -> None:
-        if self.score not in ACTOR_POWERS:
-            raise ValueError(
-                f"SeStadOptions: score must be one of {', '.join(ACTOR_POWERS)}, "
-                f"found {self.score!r}"
-            )
-        if self.test_vote is not None and not 0 < self.test_vote <= 1:
-            raise ValueError(
-                f"SeStadOptions: test_vote must be in (0, 1] or None, found {self.test_vote}"
-            )
 
 
 class SeStad(nn.Module):
@@ -115,17 +59,24 @@ class SeStad(nn.Module):
         self.options = options
 
     def forward(
-        self, clips: Tensor, targets: Targets | None = None
+        self,
+        clips: Tensor,
+        targets: Targets | None = None,
+        *,
+        proposals: Sequence[Tensor] | None = None,
     ) -> dict[str, Tensor] | list[Detections]:
         """Losses where targets are given, else detections.
 
         Args:
             clips: `[N, 3, T, H, W]` float, normalised.
             targets: the annotated actors of the N keyframes, on the same device.
+            proposals: boxes of another detector, per clip `[Pi, 5]` xyxy in pixels and a score, for
+                `options.test_inputs` "external"; those for training come with the targets.
 
         Returns:
-            With targets the weighted losses "actor_class", "actor_box", "actor_centerness" and
-            "action", whose sum is to be minimised. Without, one `Detections` per clip.
+            With targets the weighted losses: those of the localisation head, such as "actor_class"
+            and "actor_box", and "action"; their sum is to be minimised. Without, one `Detections`
+            per clip.
 
         Under `torch.distributed` all processes must come here together when there are targets,
         since the losses' normalisers are shared.
@@ -137,7 +88,8 @@ class SeStad(nn.Module):
         _check_clips(clips)
         features, output = self.localise(clips)
         if targets is None:
-            return self._detections(features, output, len(clips))
+            actors = self._actors(output, len(clips), proposals)
+            return self._detections(features, actors, len(clips))
         _check_targets(targets, len(clips), self.num_classes)
         return self._losses(features, output, targets)
 
@@ -151,6 +103,34 @@ class SeStad(nn.Module):
         """Action logits `[R, num_classes]` of rois `[R, 5]`."""
         return self.action_head(features.clip, rois)
 
+    def propose(
+        self, clips: Tensor, *, threshold: float, limit: int, nms: float = 1.0
+    ) -> list[Detections]:
+        """Proposals with their actions: what pseudo labels are made from.
+
+        Args:
+            clips: as `forward` takes them.
+            threshold: proposals must score more than this.
+            limit: at most this many per clip, the best ones.
+            nms: IoU above which the worse of two proposals goes; 1 keeps them dense, as training
+                takes them.
+
+        Returns:
+            One `Detections` per clip. Unlike those of `forward`, their scores are the probabilities
+            of the actions alone, whatever `options.score` says, and none is set to 0.
+
+        Raises:
+            TypeError: clips are not floating point.
+            ValueError: clips of the wrong shape.
+        """
+        _check_clips(clips)
+        features, output = self.localise(clips)
+        candidates = limit if nms >= 1.0 else max(limit, self.options.test_candidates)
+        actors = self.localisation_head.proposals(output, threshold=threshold, limit=candidates)
+        if nms < 1.0:
+            actors = suppress(actors, iou=nms, limit=limit)
+        return _by_clip(actors, self._probabilities(features, actors), len(clips))
+
     def _losses(
         self, features: Features, output: HeadOutput, targets: Targets
     ) -> dict[str, Tensor]:
@@ -159,11 +139,8 @@ class SeStad(nn.Module):
             name: loss * options.actor_weight
             for name, loss in self.localisation_head.losses(output, targets.boxes).items()
         }
-        proposals = self.localisation_head.proposals(
-            output, threshold=options.train_score, limit=options.train_proposals
-        )
         rois, labels = training_rois(
-            proposals,
+            self._training_proposals(output, targets),
             targets,
             positive_iou=options.positive_iou,
             add_ground_truth=options.add_ground_truth,
@@ -178,52 +155,61 @@ class SeStad(nn.Module):
         found["action"] = total / normaliser * options.action_weight
         return found
 
-    def _detections(self, features: Features, output: HeadOutput, count: int) -> list[Detections]:
+    def _training_proposals(self, output: HeadOutput, targets: Targets) -> Proposals | None:
         options = self.options
-        proposals = self.localisation_head.proposals(
+        limit = options.train_proposals
+        if options.train_inputs == "truth":
+            return None
+        if options.train_inputs == "external":
+            return external_proposals(
+                targets.proposals,
+                count=len(targets),
+                threshold=options.external_score,
+                limit=limit,
+            )
+        dense = self.localisation_head.proposals(output, threshold=options.train_score, limit=limit)
+        if options.train_inputs == "dense":
+            return dense
+        return suppress(dense, iou=options.train_nms, limit=limit)
+
+    def _actors(
+        self, output: HeadOutput, count: int, proposals: Sequence[Tensor] | None
+    ) -> Proposals:
+        options = self.options
+        if options.test_inputs == "external":
+            return external_proposals(
+                proposals,
+                count=count,
+                threshold=options.external_score,
+                limit=options.max_actors,
+            )
+        dense = self.localisation_head.proposals(
             output, threshold=options.test_score, limit=options.test_candidates
         )
-        actors = suppress(proposals, iou=options.test_nms, limit=options.max_actors)
-        if options.test_vote is not None:
-            actors = vote(actors, proposals, iou=options.test_vote)
-        logits = self.classify(features, actors.rois()).float()
-        scores = logits.softmax(dim=1) if self.exclusive else logits.sigmoid()
+        actors = suppress(dense, iou=options.test_nms, limit=options.max_actors)
+        return actors if options.test_vote is None else vote(actors, dense, iou=options.test_vote)
+
+    def _detections(self, features: Features, actors: Proposals, count: int) -> list[Detections]:
+        options = self.options
+        scores = self._probabilities(features, actors)
         scores = scores * actors.scores[:, None] ** ACTOR_POWERS[options.score]
-        scores = scores.where(scores >= options.action_threshold, 0.0)
-        sizes = torch.bincount(actors.clips, minlength=count).tolist()
-        parts = zip(
-            actors.boxes.split(sizes), actors.scores.split(sizes), scores.split(sizes), strict=True
-        )
-        return [
-            Detections(boxes=boxes, actor_scores=actor_scores, scores=action_scores)
-            for boxes, actor_scores, action_scores in parts
-        ]
+        return _by_clip(actors, scores.where(scores >= options.action_threshold, 0.0), count)
+
+    def _probabilities(self, features: Features, actors: Proposals) -> Tensor:
+        logits = self.classify(features, actors.rois()).float()
+        return logits.softmax(dim=1) if self.exclusive else logits.sigmoid()
 
 
-@torch.no_grad()
-def training_rois(
-    proposals: Proposals, targets: Targets, *, positive_iou: float, add_ground_truth: bool
-) -> tuple[Tensor, Tensor]:
-    """Regions `[R, 5]` that train the action head, and their labels `[R, C]`.
-
-    Proposals that overlap an annotated box of their clip by at least `positive_iou` take the labels
-    of the one they overlap most; the others are left out. Annotated boxes, where added, come last.
-    """
-    counts = torch.tensor([len(boxes) for boxes in targets.boxes], device=proposals.boxes.device)
-    truth_clips = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
-    truth_boxes = torch.cat(targets.boxes).to(proposals.boxes)
-    truth_labels = torch.cat(targets.labels)
-    truth = Proposals(boxes=truth_boxes, scores=truth_boxes[:, 0], clips=truth_clips).rois()
-    if len(truth) == 0:
-        return truth, truth_labels
-    iou_RG = box_iou(proposals.boxes, truth_boxes)
-    same_clip_RG = proposals.clips[:, None] == truth_clips
-    best_R, row_R = iou_RG.where(same_clip_RG, -1.0).max(dim=1)
-    positive_R = best_R >= positive_iou
-    rois, labels = proposals.rois()[positive_R], truth_labels[row_R[positive_R]]
-    if add_ground_truth:
-        rois, labels = torch.cat((rois, truth)), torch.cat((labels, truth_labels))
-    return rois, labels
+def _by_clip(actors: Proposals, scores: Tensor, count: int) -> list[Detections]:
+    """One value per clip of actors `[R]` and their action scores `[R, C]`."""
+    sizes = torch.bincount(actors.clips, minlength=count).tolist()
+    parts = zip(
+        actors.boxes.split(sizes), actors.scores.split(sizes), scores.split(sizes), strict=True
+    )
+    return [
+        Detections(boxes=boxes, actor_scores=actor_scores, scores=action_scores)
+        for boxes, actor_scores, action_scores in parts
+    ]
 
 
 def _check_clips(clips: Tensor) -> None:

@@ -54,8 +54,7 @@ class LinearAction(nn.Module):
         self.context = context
         self.dropout = nn.Dropout(dropout)
         self.projection = nn.Linear(channels * (grid**2 + context), num_classes)
-        nn.init.xavier_uniform_(self.projection.weight)
-        nn.init.constant_(self.projection.bias, math.log(PRIOR / (1 - PRIOR)))
+        start_rare(self.projection)
 
     def forward(self, clip: Sequence[Tensor], rois: Tensor) -> Tensor:
         """Logits `[R, num_classes]`.
@@ -82,3 +81,9 @@ class LinearAction(nn.Module):
             return pooled
         scene = map_NCHW.mean(dim=(2, 3))[rois[:, 0].long()]
         return torch.cat([pooled, scene], dim=1)
+
+
+def start_rare(projection: nn.Linear) -> None:
+    """Start a layer of action logits: Xavier weights, and every action as likely as `PRIOR`."""
+    nn.init.xavier_uniform_(projection.weight)
+    nn.init.constant_(projection.bias, math.log(PRIOR / (1 - PRIOR)))

@@ -8,13 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from stad_models import losses
 from stad_models.heads.fcos_targets import assign
-from stad_models.heads.localisation import Proposals
+from stad_models.heads.localisation import Proposals, best_boxes
+from stad_models.heads.locations import boxes_from_distances, points_of, spread
+from stad_models.heads.tower import Tower, initialise
 from stad_models.processes import shared_normaliser
 
 Ranges = tuple[tuple[float, float], ...]
@@ -50,24 +53,11 @@ class FcosOutput:
     size: tuple[int, int]
 
 
-class Tower(nn.Sequential):
-    """3x3 convolutions, each with GroupNorm and ReLU."""
-
-    def __init__(self, channels: int, depth: int) -> None:
-        groups = math.gcd(channels, max(1, min(32, channels // 8)))
-        layers: list[nn.Module] = []
-        for _ in range(depth):
-            layers.append(nn.Conv2d(channels, channels, 3, padding=1))
-            layers.append(nn.GroupNorm(groups, channels))
-            layers.append(nn.ReLU(inplace=True))
-        super().__init__(*layers)
-
-
 class Fcos(nn.Module):
-    """Single-class FCOS with its improvements, as an actor localisation head.
+    """Single-class FCOS as an actor localisation head; with its improvements unless told otherwise.
 
-    Center sampling, GIoU loss, centerness on the regression tower, GroupNorm, distances in units of
-    the level's stride with a learned scale per level. The classification and centerness losses are
+    Improved: center sampling, GIoU loss, centerness on the regression tower, distances in units of
+    the level's stride. `original_fcos` is without. The classification and centerness losses are
     sums over locations divided by the number of positive locations; the box loss is their mean
     weighted by centerness, since boxes from the middle of an actor are the ones that are kept.
 
@@ -77,22 +67,29 @@ class Fcos(nn.Module):
         ranges: per level, the sizes it is responsible for: the largest distance from a location
             to a side of its box, in pixels, lies in [low, high).
         depth: convolutions in each of the two towers.
-        center_radius: locations within this many strides of a box's centre are positive.
+        center_radius: locations within this many strides of a box's centre are positive; None
+            makes all locations inside a box positive.
         distance: how raw outputs become distances: "relu" as published, or "exp", which has a
             gradient everywhere.
+        unit: what they count: strides of the level, or pixels.
+        box_loss: 1 - GIoU, or -log IoU.
+        centerness_on: the tower whose features tell centerness: that of boxes, or that of actors.
 
     Source: FCOS: Fully convolutional one-stage object detection, with the authors' later changes.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each of the improvements has a name
         self,
         channels: int,
         *,
         strides: Sequence[int],
         ranges: Ranges = PUBLISHED_RANGES,
         depth: int = 4,
-        center_radius: float = 1.5,
-        distance: str = "relu",
+        center_radius: float | None = 1.5,
+        distance: Literal["relu", "exp"] = "relu",
+        unit: Literal["stride", "pixel"] = "stride",
+        box_loss: Literal["giou", "iou"] = "giou",
+        centerness_on: Literal["box", "actor"] = "box",
     ) -> None:
         super().__init__()
         if len(ranges) != len(strides):
@@ -104,20 +101,18 @@ class Fcos(nn.Module):
             raise ValueError(f"Fcos: distance must be 'relu' or 'exp', found {distance!r}")
         self.strides = tuple(strides)
         self.ranges = ranges
-        self.center_radius = center_radius
+        self.center_radius = math.inf if center_radius is None else center_radius
         self.distance = distance
+        self.unit = unit
+        self.box_loss = box_loss
+        self.centerness_on = centerness_on
         self.actor_tower = Tower(channels, depth)
         self.box_tower = Tower(channels, depth)
         self.actor = nn.Conv2d(channels, 1, 3, padding=1)
         self.box = nn.Conv2d(channels, 4, 3, padding=1)
         self.centerness = nn.Conv2d(channels, 1, 3, padding=1)
         self.scales = nn.Parameter(torch.ones(len(strides)))
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d) and module.bias is not None:
-                nn.init.normal_(module.weight, std=0.01)
-                nn.init.zeros_(module.bias)
-        if self.actor.bias is not None:
-            nn.init.constant_(self.actor.bias, -math.log(99))
+        initialise(self, self.actor)
 
     def forward(self, levels: Sequence[Tensor], size: tuple[int, int]) -> FcosOutput:
         """Pyramid maps `[N, C, H, W]`, fine to coarse, and the clip's (width, height) in pixels."""
@@ -125,20 +120,24 @@ class Fcos(nn.Module):
         distances: list[Tensor] = []
         central: list[Tensor] = []
         for level, x in enumerate(levels):
-            box_features = self.box_tower(x)
-            actor.append(self.actor(self.actor_tower(x)).flatten(1).float())
+            box_features, actor_features = self.box_tower(x), self.actor_tower(x)
+            on_box = self.centerness_on == "box"
+            actor.append(self.actor(actor_features).flatten(1).float())
             raw_N4L = self.box(box_features).flatten(2).float() * self.scales[level]
             distances.append(raw_N4L.transpose(1, 2))
-            central.append(self.centerness(box_features).flatten(1).float())
-        raw_NL4 = torch.cat(distances, dim=1)
-        points_L2, strides_L, ranges_L2 = self._grid(levels)
+            central_features = box_features if on_box else actor_features
+            central.append(self.centerness(central_features).flatten(1).float())
+        strides_L = spread(self.strides, levels)
+        distances_NL4 = _distances(torch.cat(distances, dim=1), self.distance)
+        if self.unit == "pixel":
+            distances_NL4 = distances_NL4 / strides_L[:, None]
         return FcosOutput(
             actor_NL=torch.cat(actor, dim=1),
-            distances_NL4=_distances(raw_NL4, self.distance),
+            distances_NL4=distances_NL4,
             centerness_NL=torch.cat(central, dim=1),
-            points_L2=points_L2,
+            points_L2=points_of(levels, self.strides),
             strides_L=strides_L,
-            ranges_L2=ranges_L2,
+            ranges_L2=spread(self.ranges, levels),
             size=size,
         )
 
@@ -158,9 +157,10 @@ class Fcos(nn.Module):
         wanted_P4 = wanted_NL4[positive_NL]
         central_P = losses.centerness(wanted_P4)
         boxes_P4 = output.distances_NL4[positive_NL]
+        box_loss = losses.distance_giou if self.box_loss == "giou" else losses.distance_iou
         return {
             "actor_class": losses.focal(output.actor_NL, positive_NL.float()) / normaliser,
-            "actor_box": losses.distance_giou(boxes_P4, wanted_P4, central_P)
+            "actor_box": box_loss(boxes_P4, wanted_P4, central_P)
             / shared_normaliser(central_P.sum()),
             "actor_centerness": losses.binary(output.centerness_NL[positive_NL], central_P)
             / normaliser,
@@ -174,51 +174,39 @@ class Fcos(nn.Module):
         are cut at the clip's border; what is left without area is dropped.
         """
         scores_NL = (output.actor_NL.sigmoid() * output.centerness_NL.sigmoid()).sqrt()
-        scores_NK, rows_NK = scores_NL.topk(min(limit, scores_NL.shape[1]), dim=1)
-        clips_R, columns_R = (scores_NK > threshold).nonzero(as_tuple=True)
-        rows_R = rows_NK[clips_R, columns_R]
-        boxes_R4 = boxes_from_distances(
-            output.points_L2[rows_R],
-            output.distances_NL4[clips_R, rows_R],
-            output.strides_L[rows_R],
-        )
-        width, height = output.size
-        boxes_R4 = torch.stack(
-            (
-                boxes_R4[:, 0].clamp(0, width),
-                boxes_R4[:, 1].clamp(0, height),
-                boxes_R4[:, 2].clamp(0, width),
-                boxes_R4[:, 3].clamp(0, height),
-            ),
-            dim=1,
-        )
-        found = Proposals(boxes=boxes_R4, scores=scores_NK[clips_R, columns_R], clips=clips_R)
-        return found.select((boxes_R4[:, 2:] > boxes_R4[:, :2]).all(dim=1))
 
-    def _grid(self, levels: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        device = levels[0].device
-        points: list[Tensor] = []
-        counts: list[int] = []
-        for x, stride in zip(levels, self.strides, strict=True):
-            rows = (torch.arange(x.shape[2], device=device) + 0.5) * stride
-            columns = (torch.arange(x.shape[3], device=device) + 0.5) * stride
-            grid_y, grid_x = torch.meshgrid(rows, columns, indexing="ij")
-            points.append(torch.stack((grid_x, grid_y), dim=2).flatten(0, 1))
-            counts.append(x.shape[2] * x.shape[3])
-        repeats = torch.tensor(counts, device=device)
-        strides = torch.tensor(self.strides, device=device, dtype=torch.float32)
-        ranges = torch.tensor(self.ranges, device=device, dtype=torch.float32)
-        return (
-            torch.cat(points),
-            strides.repeat_interleave(repeats, output_size=sum(counts)),
-            ranges.repeat_interleave(repeats, dim=0, output_size=sum(counts)),
-        )
+        def decode(clips_R: Tensor, rows_R: Tensor) -> Tensor:
+            return boxes_from_distances(
+                output.points_L2[rows_R],
+                output.distances_NL4[clips_R, rows_R],
+                output.strides_L[rows_R],
+            )
+
+        return best_boxes(scores_NL, decode, size=output.size, threshold=threshold, limit=limit)
 
 
-def boxes_from_distances(points_L2: Tensor, distances_L4: Tensor, strides_L: Tensor) -> Tensor:
-    """Boxes `[L, 4]` in pixels from distances in strides; the inverse of the targets."""
-    pixels_L4 = distances_L4 * strides_L[:, None]
-    return torch.cat((points_L2 - pixels_L4[:, :2], points_L2 + pixels_L4[:, 2:]), dim=1)
+def original_fcos(
+    channels: int, *, strides: Sequence[int], ranges: Ranges = PUBLISHED_RANGES, depth: int = 4
+) -> Fcos:
+    """FCOS as first published ("FCOS-" in SE-STAD, Table 3): none of the later improvements.
+
+    All locations inside a box are positive, boxes are learned by -log IoU, centerness comes from
+    the classification tower, and exponentials give distances in pixels. GroupNorm and the weight
+    of a location's box, its centerness, were there from the beginning.
+
+    Source: FCOS: Fully convolutional one-stage object detection, Sec. 3.
+    """
+    return Fcos(
+        channels,
+        strides=strides,
+        ranges=ranges,
+        depth=depth,
+        center_radius=None,
+        distance="exp",
+        unit="pixel",
+        box_loss="iou",
+        centerness_on="actor",
+    )
 
 
 def _distances(raw: Tensor, how: str) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -57,6 +57,44 @@ class LocalisationHead(Protocol):
     def proposals(self, output: HeadOutput, *, threshold: float, limit: int) -> Proposals:
         """Dense boxes scored above `threshold`, at most `limit` per clip, detached, before NMS."""
         ...
+
+
+def best_boxes(
+    scores_NL: Tensor,
+    decode: Callable[[Tensor, Tensor], Tensor],
+    *,
+    size: tuple[int, int],
+    threshold: float,
+    limit: int,
+) -> Proposals:
+    """Dense boxes scored above `threshold`, at most `limit` per clip, best first.
+
+    Args:
+        scores_NL: of every location or anchor.
+        decode: from positions in the batch `[R]` and columns of `scores_NL` `[R]` to boxes
+            `[R, 4]`; only boxes that are kept are asked for.
+        size: (width, height) of the clip, at whose border boxes are cut; what is left without area
+            is dropped.
+        threshold: scores must be above.
+        limit: boxes per clip.
+    """
+    scores_NK, rows_NK = scores_NL.topk(min(limit, scores_NL.shape[1]), dim=1)
+    clips_R, columns_R = (scores_NK > threshold).nonzero(as_tuple=True)
+    boxes_R4 = cut(decode(clips_R, rows_NK[clips_R, columns_R]), size)
+    found = Proposals(boxes=boxes_R4, scores=scores_NK[clips_R, columns_R], clips=clips_R)
+    return found.select((boxes_R4[:, 2:] > boxes_R4[:, :2]).all(dim=1))
+
+
+def cut(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Boxes `[..., 4]` cut at the border of a clip of this (width, height)."""
+    width, height = size
+    sides = (
+        boxes[..., 0].clamp(0, width),
+        boxes[..., 1].clamp(0, height),
+        boxes[..., 2].clamp(0, width),
+        boxes[..., 3].clamp(0, height),
+    )
+    return torch.stack(sides, dim=-1)
 
 
 def suppress(proposals: Proposals, *, iou: float, limit: int) -> Proposals:

@@ -37,6 +37,11 @@ class FeaturePyramid(nn.Module):
         super().__init__()
         if not sources:
             raise ValueError("FeaturePyramid: name at least one keyframe map, found none")
+        if extra_levels < 0:
+            raise ValueError(
+                f"FeaturePyramid: at least one level per keyframe map is needed, "
+                f"found {len(sources) + extra_levels} for {', '.join(sources)}"
+            )
         self.sources = tuple(sources)
         self.channels = channels
         strides = [strides_in[name] for name in sources]
