@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from decode import generated, packages
+from decode import generated, packages, processor
 from stad_data import Track, VideoAnnotation, datasets, transforms
 from stad_data.loading import Batch, ClipDataset, collate
 from stad_data.sampling import EpochBatches, keyframe_samples
@@ -174,7 +174,8 @@ def main() -> None:
     parser.add_argument("--case", choices=["JHMDB", "AVA"], help="only this one")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"machine: {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {packages()}")
+    load = f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    print(f"machine: {processor()}, {load}; {packages()}")
     print(f"torch {torch.__version__}; {options.workers} workers, {options.compute:g} ms per batch")
     with tempfile.TemporaryDirectory() as name:
         if options.case in (None, "JHMDB"):

@@ -127,6 +127,7 @@ def test_corners_of_acts_pickle_are_named_for_reading_or_for_writing(stad, tmp_p
         outcome = stad("data", "convert", "--from", "act", "--root", pickled,
                        "--corners", corners, "--to", "boxes", boxes)  # fmt: skip
         assert outcome.code == 0, outcome.err
+        assert f"corners of ACT's pickle: {corners}" in outcome.out
         found[corners] = boxes.read_text().splitlines()[1]
     assert found == {
         "half-open": "v,0,walk,0,11,11,50,45",

@@ -72,6 +72,22 @@ def test_inference_refuses_a_file_without_heads(stad, public):
     assert str(public) in outcome.err
 
 
+def test_another_number_of_classes_is_for_training_alone(stad, tmp_path):
+    path = tmp_path / "five.safetensors"
+    weights.save(zoo.se_stad_tiny(5), path)
+
+    def load(*options):
+        return stad("models", "load", "se_stad_tiny", "--from", path, *options)
+
+    assert load("--classes", 5, "--inference").code == 0
+    refused = load("--classes", 3, "--inference")
+    assert (refused.code, refused.out) == (2, "")
+    assert "action_head.projection.weight (5x96 for 3x96)" in refused.err
+    taken = load("--classes", 3)
+    assert taken.code == 0
+    assert "mismatched: action_head.projection.weight is 3x96" in taken.out
+
+
 @pytest.mark.parametrize(
     ("model", "source", "options", "words"),
     [
@@ -168,19 +184,27 @@ def evil(path: Path) -> None:
     path.write_bytes(pickle.dumps({"blobs": Evil()}))
 
 
-@pytest.mark.parametrize("kind", ["another backbone", "hostile", "cut short"])
+@pytest.mark.parametrize("kind", ["another backbone", "half of one", "hostile", "cut short"])
 def test_training_refuses_weights_that_it_cannot_use(stad, public, tiny_ava, tmp_path, kind):
     (tmp_path / "tiny.toml").write_text(TINY)
     run, path = tmp_path / "run", tmp_path / "weights.pth"
     path.write_bytes(public.read_bytes()[: 999 if kind == "cut short" else None])
     if kind == "hostile":
         evil(path)
+    if kind == "half of one":
+        whole = list(torch.load(public, weights_only=True)["state_dict"].items())
+        torch.save({"state_dict": dict(whole[: len(whole) // 2])}, path)
     outcome = stad(
         "train", tmp_path / "tiny.toml", "--data", tiny_ava, "--out", run, "--device", "cpu",
         "--weights", path,
     )  # fmt: skip
     assert outcome.code == 2
-    words = {"another backbone": "does not fit", "hostile": "mkdir", "cut short": "cut short"}
+    words = {
+        "another backbone": "have another shape",
+        "half of one": "it lacks",
+        "hostile": "mkdir",
+        "cut short": "cut short",
+    }
     assert words[kind] in outcome.err
     assert str(path) in outcome.err
     assert not run.exists()

@@ -6,6 +6,7 @@ import pytest
 from stad_data import VideoReader, VideoWriter, clips, truth_table
 from stad_data.datasets import ava
 from stad_data.datasets.ava_actors import merge
+from stad_data.datasets.ava_layout import find_files, read_classes
 from stad_eval import InputError, read_ava_csv
 
 
@@ -165,11 +166,20 @@ def test_two_files_for_one_purpose_are_refused(ava_root):
         ava.read(ava_root, label_map=folder / "label_map.pbtxt")
 
 
-@pytest.mark.parametrize("name", ["train.csv", "val.csv", "label_map.pbtxt"])
-def test_absent_files_are_named(ava_root, name):
-    (ava_root / "annotations" / name).unlink()
-    with pytest.raises(InputError, match="no such annotation file"):
+@pytest.mark.parametrize("names", [("train.csv", "val.csv"), ("label_map.pbtxt",)])
+def test_absent_files_are_named(ava_root, names):
+    for name in names:
+        (ava_root / "annotations" / name).unlink()
+    with pytest.raises(InputError, match="no such annotation file") as error:
         ava.read(ava_root)
+    assert names[0] in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "left"), [("train.csv", (0, 1)), ("val.csv", (1, 0))])
+def test_one_part_alone_can_be_read(ava_root, name, left):
+    (ava_root / "annotations" / name).unlink()
+    data = ava.read(ava_root)
+    assert (len(data.train), len(data.test)) == left
 
 
 def test_an_empty_part_has_no_videos(ava_root):
@@ -217,10 +227,9 @@ def test_real_rows_read_as_they_are(ava_root, real_data):
 def test_all_of_a_real_pose_file_merges(real_data):
     """93,400 rows without person ids; every row is one box with one label."""
     rows = ava.read_ava_rows(real_data / "ava" / "ava_val_v2.1_pose.csv")
-    classes, known = ava._classes(
-        real_data / "ava" / "ava_action_list_v2.1_for_activitynet_2018.pbtxt"
-    )
     path = real_data / "ava" / "ava_val_v2.1_pose.csv"
+    classes, known = read_classes(find_files(path, names={}, label_map=None), rows.videos)
+    assert len(classes) == 60
     actors = merge(rows, path, classes, known)
     assert len(rows.row) == 93_400
     assert len(rows.videos) == 64

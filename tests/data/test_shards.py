@@ -353,7 +353,7 @@ def test_processes_fill_one_folder_together(videos, folder, tmp_path):
     paths = [str(video.path) for video in videos]
     command = [sys.executable, "-c", FILL, str(tmp_path / "other"), *paths]
     runs = [subprocess.Popen(command) for _ in range(2)]
-    assert [run.wait(timeout=60) for run in runs] == [0, 0]
+    assert [run.wait(timeout=600) for run in runs] == [0, 0]
     for path in folder.iterdir():
         assert (tmp_path / "other" / path.name).read_bytes() == path.read_bytes()
 

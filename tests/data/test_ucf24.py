@@ -1,6 +1,7 @@
 """UCF101-24: corners from narrow integers, tubes with their spans, lists that belong together."""
 
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -217,4 +218,6 @@ def test_the_real_split_has_all_annotated_videos(real_data):
     root = real_data / "ucf24"
     data = ucf24.read(root, missing="keep")
     assert (len(data.train), len(data.test)) == (2284, 910)
+    groups = {a.video: int(re.search(r"_g(\d+)_", a.video)[1]) for a in (*data.train, *data.test)}
+    assert {video for video, group in groups.items() if group <= 7} == {a.video for a in data.test}
     assert len(ucf24.absent_videos(root)) == 3190

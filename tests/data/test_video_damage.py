@@ -12,6 +12,7 @@ import pytest
 from stad_data.video import VideoReader
 from stad_data.video_writer import VideoWriter
 from stad_eval import InputError
+from stad_eval.class_lists import JHMDB21
 
 COUNT = 40
 SIZE = (64, 48)
@@ -257,6 +258,10 @@ def test_streaming_a_good_file_ends_quietly_with_junk_behind_it(whole, tmp_path:
 
 # --- real files, damaged at many places -------------------------------------------------------
 
+# The time-out counts seconds of the clock, not of the processor: on a machine whose cores are taken
+# by others, some 50 ms of work between two packets have been seen to last longer than 20 s.
+WAIT = 600
+
 
 def cut_off(data: bytes, places: list[int]) -> list[bytes]:
     """The beginning of the file up to each place."""
@@ -277,8 +282,9 @@ def check_damaged(path: Path, content: bytes, expected: np.ndarray, *, cut: bool
     """
     path.write_bytes(content)
     try:
-        with VideoReader(path, resize=(32, 24), timeout=20) as reader:
-            shown = [frame.image for frame in VideoReader(path, resize=(32, 24), on_damage="stop")]
+        with VideoReader(path, timeout=WAIT, resize=(32, 24)) as reader:
+            stream = VideoReader(path, timeout=WAIT, resize=(32, 24), on_damage="stop")
+            shown = [frame.image for frame in stream]
             count = reader.num_frames
             images = reader.read(range(count))
             assert images.dtype == np.uint8
@@ -304,7 +310,6 @@ def damage_everywhere(path: Path, folder: Path, count: int) -> set[str]:
     return seen | {check_damaged(target, one, expected, cut=False) for one in flipped(data, places)}
 
 
-# One or the first of each place: a clip's name says nothing more.
 REAL_VIDEOS = (
     "videos/demo.mp4",
     "videos/demo_skeleton.mp4",
@@ -318,18 +323,14 @@ REAL_VIDEOS = (
     "ucf24/videos/v_CliffDiving_g03_c01.mp4",
     "ucf24/videos/v_IceDancing_g02_c05.mp4",
     "ucf24/videos/v_SalsaSpin_g03_c01.mp4",
-    *(f"jhmdb/original/{name}/*.avi" for name in ("catch", "kick_ball", "pour", "swing_baseball")),
-    *(f"jhmdb/videos/{name}/*.mp4" for name in ("brush_hair", "golf", "run", "wave")),
+    *(f"jhmdb/original/{name}/*.avi" for name in JHMDB21),
+    *(f"jhmdb/videos/{name}/*.mp4" for name in JHMDB21),
 )
 
 
-def real_video(real_data: Path, place: str) -> Path:
-    return min(real_data.glob(place))
-
-
-@pytest.mark.parametrize("place", [REAL_VIDEOS[4], REAL_VIDEOS[-5], REAL_VIDEOS[-1]])
+@pytest.mark.parametrize("place", [REAL_VIDEOS[4], REAL_VIDEOS[-22], REAL_VIDEOS[-1]])
 def test_real_files_damaged_at_some_places(real_data: Path, tmp_path: Path, place: str):
-    assert "refused" in damage_everywhere(real_video(real_data, place), tmp_path, 6)
+    assert "refused" in damage_everywhere(min(real_data.glob(place)), tmp_path, 6)
 
 
 def test_a_stream_shows_nothing_that_leans_on_damage(real_data: Path, tmp_path: Path):
@@ -346,6 +347,8 @@ def test_a_stream_shows_nothing_that_leans_on_damage(real_data: Path, tmp_path: 
 @pytest.mark.soak
 @pytest.mark.parametrize("place", REAL_VIDEOS)
 def test_real_files_damaged_at_two_hundred_places(real_data: Path, tmp_path: Path, place: str):
-    """Cut off at 100 places, and a byte changed at 100."""
-    seen = damage_everywhere(real_video(real_data, place), tmp_path, 100)
+    """Every video of the place, cut off at 100 places, and a byte changed at 100."""
+    seen: set[str] = set()
+    for path in sorted(real_data.glob(place)):
+        seen |= damage_everywhere(path, tmp_path, 100)
     assert {"refused", "partly"} <= seen

@@ -246,7 +246,7 @@ def test_a_disk_that_is_full(tmp_path: Path):
     path.write_bytes(b"precious")
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(path)],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"OSError {errno.EFBIG}"), done.stdout

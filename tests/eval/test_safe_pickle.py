@@ -273,27 +273,69 @@ def test_array_states_are_checked():
             safe_pickle.loads(data)
 
 
-def test_deep_nesting_does_not_overflow():
-    depth = 200_000
-    nested = safe_pickle.loads(b"\x80\x02" + b"]" * depth + b"a" * (depth - 1) + b".")
-    assert isinstance(nested, list)
-    # As a key it would be hashed, level by level, on the C stack.
-    deep_key = b"\x80\x02}" + b")" + b"\x85" * depth + b"K\x01s."
+@pytest.mark.parametrize("depth", [1001, 200_000])
+@pytest.mark.parametrize(
+    "nested",
+    [
+        lambda depth: b"]" * depth + b"a" * (depth - 1),
+        lambda depth: b")" + b"\x85" * depth,
+        lambda depth: b"}X\x07\x00\x00\x00gttubes" * depth + b"N" + b"s" * depth,
+    ],
+    ids=["lists", "tuples", "dicts"],
+)
+def test_deep_nesting_is_refused_without_overflow(nested, depth):
+    with pytest.raises(InputError, match="nests deeper than 1000 levels"):
+        safe_pickle.loads(b"\x80\x02" + nested(depth) + b".")
+
+
+def test_deep_keys_are_refused():
+    # A key would be hashed, level by level, on the C stack.
+    deep_key = b"\x80\x02}" + b")" + b"\x85" * 200_000 + b"K\x01s."
     with pytest.raises(InputError, match="as a key"):
         safe_pickle.loads(deep_key)
-    # And as the content of a file that a reader looks into.
-    deep = b"\x80\x02" + b"}X\x07\x00\x00\x00gttubes" * depth + b"N" + b"s" * depth + b"."
-    assert isinstance(safe_pickle.loads(deep), dict)
 
 
-def test_billion_laughs_costs_nothing():
-    # 60 levels, each holding the one before ten times: 10**60 paths, 61 lists.
-    laughs: list = []
-    for _ in range(60):
-        laughs = [laughs] * 10
-    result = safe_pickle.loads(pickle.dumps(laughs, protocol=4))
-    assert len(result) == 10
-    assert result[0] is result[9]
+def laughs(kind, levels=60):
+    """Each level holds the one before ten times: 10**60 paths through 61 containers."""
+    value = kind([1.0])
+    for _ in range(levels):
+        value = kind([value] * 10)
+    return value
+
+
+def objects(values):
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [list, tuple, lambda values: dict(enumerate(values)), objects],
+    ids=["lists", "tuples", "dicts", "arrays of objects"],
+)
+def test_billion_laughs_are_refused(kind):
+    with pytest.raises(InputError, match="unfolds to more than 1000000 values"):
+        safe_pickle.loads(pickle.dumps(laughs(kind), protocol=4))
+
+
+def test_billion_laughs_do_not_hold_up_a_reader(tmp_path):
+    path = tmp_path / "rows.pkl"
+    path.write_bytes(pickle.dumps(laughs(list), protocol=4))
+    with pytest.raises(InputError, match="refused to read this pickle"):
+        read_frame_rows(path, videos=("v",), classes=("walk",))
+
+
+def test_what_holds_itself_is_refused():
+    itself: list = [1, 2]
+    itself.append({"again": itself})
+    with pytest.raises(InputError, match="holds itself"):
+        safe_pickle.loads(pickle.dumps(itself, protocol=4))
+
+
+def test_what_is_shared_a_few_times_is_read():
+    row = [1.0, 2.0]
+    assert safe_pickle.loads(pickle.dumps([row] * 1000, protocol=4)) == [row] * 1000
 
 
 def test_a_huge_memo_index_costs_nothing():

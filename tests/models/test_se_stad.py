@@ -82,7 +82,7 @@ def test_scores_may_carry_the_actors_score():
     model = zoo.se_stad_tiny(5, options=OPEN)
     clips = clips_of(1)
     plain = detect(model, clips)[0]
-    for rule, power in (("action*actor", 1), ("action*actor^2", 2)):
+    for rule, power in (("action*actor", 1), ("action*actor^2", 2), ("action*actor^3", 3)):
         model.options = replace(OPEN, score=rule)
         joint = detect(model, clips)[0]
         wanted = plain.scores * plain.actor_scores[:, None] ** power

@@ -17,6 +17,18 @@ def test_detectors_say_what_clips_they_are_made_for(name):
     assert model.localisation_head.strides == model.neck.strides
 
 
+TRUNKS = [name for name in zoo.__all__ if name.startswith(("slow", "mvit", "swin3d", "vivit"))]
+
+
+@pytest.mark.parametrize("name", TRUNKS)
+def test_every_trunk_has_its_detector(name):
+    with torch.device("meta"):
+        trunk, model = getattr(zoo, name)(), getattr(zoo, f"se_stad_{name}")(5)
+    mine = {key: value.shape for key, value in model.backbone.state_dict().items()}
+    assert mine == {key: value.shape for key, value in trunk.state_dict().items()}
+    assert getattr(model.backbone, "alpha", None) == getattr(trunk, "alpha", None)
+
+
 @pytest.mark.parametrize("name", [name for name in zoo.__all__ if name.startswith("slow")])
 def test_trunks_name_their_maps(name):
     with torch.device("meta"):

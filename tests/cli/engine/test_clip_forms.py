@@ -115,6 +115,22 @@ def test_a_thin_evaluation_is_the_whole_one_on_its_videos_and_frames(form, datas
     assert len(cut.truth.annotated) == keyframes
 
 
+def test_tubes_are_not_scored_on_a_part_of_their_frames(dataset, recipe):
+    found = recipe(*FORMS["linked"], "eval.every_nth_frame=3")
+    whole = dataset_of(found, dataset)
+    full = evaluate(Oracle(found, whole.test), whole, "test", found, ALONE)
+    assert full.video_result is not None
+    samples = evaluation_samples(found, whole.test, every_nth_frame=3)
+    oracle = Oracle(found, whole.test)
+    every = evaluation_samples(found, whole.test).tolist()
+    oracle.clips = [oracle.clips[every.index(one)] for one in samples.tolist()]
+    thin = evaluate(oracle, whole, "test", found, ALONE, thin=True)
+    for one in (thin, thinned(full, whole, found)):
+        assert one.video_result is None
+        assert one.score == one.metrics()["frame_mAP"] == pytest.approx(1.0, abs=0.1)
+        assert one.clips == len(samples) < full.clips
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_two_processes_find_together_what_one_finds(form, dataset, recipe):
     found = recipe(*FORMS[form])
@@ -208,12 +224,15 @@ def test_a_tubelet_longer_than_its_clip_is_refused(recipe):
         recipe("clip.form=tubelet", "clip.length=6", "clip.tubelet=9")
 
 
-def test_boxes_of_a_tube_share_the_mean_of_their_scores():
-    tube = np.array([1, 0, 1, 1])
-    scores = np.array([[0.3, 0.0], [0.9, 0.1], [0.6, 0.3], [0.0, 0.0]])
-    expected = [[0.3, 0.1], [0.9, 0.1], [0.3, 0.1], [0.3, 0.1]]
-    assert np.allclose(shared_scores(tube, scores), expected)
-    assert shared_scores(tube[:0], scores[:0]).shape == (0, 2)
+def test_boxes_of_a_tube_share_the_geometric_mean_of_their_scores():
+    tube = np.array([1, 0, 1])
+    scores = np.array([[0.249, 0.0, 0.4], [0.9, 0.0, 0.1], [0.009, 0.0, 0.4]])
+    # A thousandth is added to every score before, and taken off after: sqrt(0.25 * 0.01) = 0.05.
+    expected = [[0.049, 0.0, 0.4], [0.9, 0.0, 0.1], [0.049, 0.0, 0.4]]
+    shared = shared_scores(tube, scores)
+    assert np.allclose(shared, expected)
+    assert (shared[:, 1] == 0).all()
+    assert shared_scores(tube[:0], scores[:0]).shape == (0, 3)
 
 
 def test_keyframes_a_second_apart_are_not_linked(dataset, recipe):

@@ -143,6 +143,72 @@ def test_learning_rate_by_hand(recipe):
     assert [learning_rate(steps, step) for step in (3, 4, 7, 8)] == [1.0, 0.5, 0.5, 0.25]
 
 
+PLATEAU = (
+    "optim.name=adam",
+    "optim.lr=1.0",
+    "optim.warm_up=0",
+    "optim.schedule=plateau",
+    "optim.period=2",
+    "optim.patience=2",
+    "optim.factor=0.5",
+)
+
+
+def rates_of(optimisation, network, losses, *, start=0):
+    """The rates of the updates whose backward passes have these losses."""
+    rates = []
+    for step, loss in enumerate(losses, start):
+        optimisation.backward(network.weight.sum() * 0 + loss)
+        optimisation.update(step)
+        rates.append(optimisation.rate)
+    return rates
+
+
+def test_the_rate_drops_where_the_loss_no_longer_falls(recipe):
+    chosen = recipe(*PLATEAU).optim
+    network = nn.Linear(2, 1, bias=False)
+    made = Optimisation(chosen, network, torch.device("cpu"))
+    # Means of periods: 4, 3, 3 (no better), 5 (no better: drop), 2, 2, 2 (drop).
+    losses = [5.0, 3.0, 3.0, 3.0, 2.0, 4.0, 5.0, 5.0, 2.0, 2.0, 2.0, 2.0, 3.0, 1.0]
+    rates = rates_of(made, network, [*losses, 0.0])
+    assert rates == [1.0] * 8 + [0.5] * 6 + [0.25]
+
+
+def test_a_plateau_is_resumed_where_it_was(recipe):
+    chosen = recipe(*PLATEAU).optim
+    losses = [1.0, 1.0, 2.0, 2.0, 2.0, 2.0, 0.0]
+    network = nn.Linear(2, 1, bias=False)
+    whole = rates_of(Optimisation(chosen, network, torch.device("cpu")), network, losses)
+    assert whole[-1] == 0.5
+    first = Optimisation(chosen, network, torch.device("cpu"))
+    before = rates_of(first, network, losses[:5])  # in the middle of a period
+    second = Optimisation(chosen, network, torch.device("cpu"))
+    second.load_state_dict(first.state_dict())
+    assert before + rates_of(second, network, losses[5:], start=5) == whole
+
+
+def test_adam_decays_by_the_gradient_and_adamw_apart_from_it(recipe):
+    moved = {}
+    for name in ("adam", "adamw"):
+        chosen = recipe(f"optim.name={name}", "optim.lr=0.1", "optim.warm_up=0",
+                        "optim.weight_decay=0.5", "optim.clip_grad=0.0").optim  # fmt: skip
+        network = nn.Linear(2, 1, bias=False)
+        nn.init.constant_(network.weight, 2.0)
+        made = Optimisation(chosen, network, torch.device("cpu"))
+        made.backward(network.weight.sum() * 0.0)
+        made.update(0)
+        moved[name] = float(network.weight.detach()[0, 0])
+    # The gradient is 0: Adam sees the penalty's alone, of size 1; AdamW shrinks by lr * decay.
+    assert moved["adam"] == pytest.approx(2.0 - 0.1, abs=1e-4)
+    assert moved["adamw"] == pytest.approx(2.0 * (1 - 0.05), abs=1e-4)
+
+
+@pytest.mark.parametrize("override", ["optim.schedule=plateau", "optim.period=3"])
+def test_a_plateau_needs_its_period(override, recipe):
+    with pytest.raises(InputError, match="period = steps goes with"):
+        recipe(override)
+
+
 def test_norms_and_biases_do_not_decay_unless_asked(recipe):
     network = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 1))
     network[2].weight.requires_grad_(False)

@@ -6,8 +6,11 @@ import pytest
 import torch
 
 from stad_cli.config import RECIPES, load_recipe, recipe_names
-from stad_cli.engine.detector import build_detector
+from stad_cli.engine.detector import build_detector, check_channels
 from stad_data import ActionClasses
+from stad_eval import InputError
+from stad_models.detectors.moc import MocOptions
+from stad_models.detectors.stma_options import StmaOptions
 
 CLASSES = ActionClasses(names=("walk", "sit", "wave"), ids=(1, 2, 3), exclusive=False)
 PUBLISHED = [name for name in recipe_names() if name.startswith("se_stad_slow")]
@@ -54,6 +57,53 @@ def test_published_recipes_have_the_papers_numbers(name):
     weights = RECIPES.joinpath(f"{name}.toml").read_text().split("about =")[0]
     assert "Kinetics-" in weights
     assert "--weights FILE" in weights
+
+
+TUBELETS = [f"{model}_{data}" for model in ("moc_dla34", "stma") for data in ("ucf24", "jhmdb")]
+
+
+@pytest.mark.parametrize("name", TUBELETS)
+def test_published_recipes_of_tubelets_have_the_papers_numbers(name):
+    recipe, model = load_recipe(name), built(load_recipe(name))
+    optim = recipe.optim
+    assert (optim.name, optim.weight_decay, optim.lr) == ("adamw", 0.0, 1e-4)
+    assert (optim.schedule, optim.batch * 8) == ("cosine", 24)
+    epochs, windows = (16, 327_763) if name.endswith("ucf24") else (12, 20_072)
+    assert optim.steps == pytest.approx(epochs * windows / 24, abs=10)
+    assert (recipe.data.size, recipe.clip.tubelet, recipe.clip.stride) == ((288, 288), 5, 1)
+    assert model.tubelet_length == 5
+    if name.startswith("stma"):
+        assert (recipe.clip.length, model.clip_backbone.frame_stride) == (16, 16)
+        assert model.options == StmaOptions(regression_weight=0.5, max_tubelets=10)
+    else:
+        assert model.options == MocOptions()
+
+
+def test_both_streams_of_moc_are_a_setting_of_its_recipe():
+    both = ["model.name=moc_dla34_two_stream", "data.flow=FLOW"]
+    recipe = load_recipe("moc_dla34_ucf24", [*both, "clip.length=13"])
+    model = built(recipe)
+    check_channels(model, recipe)
+    assert model.channels_in == 18
+    with pytest.raises(InputError, match=r"set clip\.length to 13"):
+        load_recipe("moc_dla34_ucf24", both)
+    with pytest.raises(InputError, match="needs optical flow"):
+        check_channels(model, load_recipe("moc_dla34_ucf24"))
+    colour = load_recipe("moc_dla34_ucf24", ["data.flow=FLOW", "clip.length=13"])
+    with pytest.raises(InputError, match="moc_dla34 takes no optical flow"):
+        check_channels(built(colour), colour)
+    with pytest.raises(InputError, match=r'data\.flow needs .* form = "tubelet"'):
+        load_recipe("se_stad_tiny_jhmdb", ["data.flow=FLOW"])
+
+
+def test_switches_and_lengths_of_stma_are_options_of_its_recipes():
+    for row in ("motion_excitation", "aggregation", "gaussian_size", "gaussian_movement"):
+        off = load_recipe("stma_tiny_synthetic", [f"model.options.{row}=false"])
+        assert getattr(built(off).options, row) is False
+    for length in (1, 3, 5, 7):
+        for name in ("stma_tiny_synthetic", "stma_ucf24", "moc_dla34_jhmdb"):
+            changes = [f"clip.tubelet={length}", "clip.length=16"]
+            assert built(load_recipe(name, changes)).tubelet_length == length
 
 
 def test_rows_of_the_tables_are_options_of_the_published_and_the_small_recipe():

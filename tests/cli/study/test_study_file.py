@@ -257,6 +257,20 @@ def test_a_trial_is_short_and_keeps_to_itself(study_file, tmp_path):
     assert study.results == tmp_path / "out" / "try" / "results"
 
 
+@pytest.mark.parametrize(("steps", "burn_in"), [(9, [4, 3]), (6, [3, 3]), (1, [0, 0])])
+def test_a_trial_leaves_the_burn_in(steps, burn_in, study_file, tmp_path):
+    taught = ["method.name=pseudo_labels", "method.burn_in=400"]
+    path = study_file(
+        'set = ["optim.steps=4"]',
+        f"set = {json.dumps([*taught, 'optim.steps=900'])}",
+        'set = ["optim.lr=0.1"]',
+        'set = ["method.burn_in=3"]',
+    )
+    study = trial(load_study(path), steps, tmp_path / "out")
+    assert [run.recipe.method.burn_in for run in study_runs(study)] == burn_in
+    assert [run.recipe.optim.steps for run in study_runs(study)] == [steps, steps]
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90m", 5400), ("1h30m", 5400), ("45s", 45), ("0.5h", 1800)]
 )

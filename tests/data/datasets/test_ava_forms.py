@@ -157,16 +157,82 @@ def test_bad_kinetics_rows_are_named(tmp_path, line):
 def test_kinetics_files_are_looked_for(kinetics_root):
     folder = kinetics_root / "annotations"
     (folder / "other.pbtxt").write_text('item {\n name: "walk"\n id: 3\n}\n')
-    with pytest.raises(InputError, match="more than one label map"):
+    with pytest.raises(InputError, match=r"more than one annotation file.*map\.pbtxt"):
         ava_kinetics.read(kinetics_root)
     assert len(ava_kinetics.read(kinetics_root, label_map=folder / "map.pbtxt").train) == 2
+    one = ava_kinetics.read(
+        folder / "kinetics_val_v1.0.csv", label_map=folder / "map.pbtxt", missing="keep"
+    )
+    assert (one.train, [video.video for video in one.test]) == ((), ["plain"])
+    assert one.test[0].keyframes.tolist() == [5, 10]
     (folder / "kinetics_val_v1.0.csv").unlink()
-    with pytest.raises(InputError, match=r"expected one file kinetics_val\.csv"):
+    assert ava_kinetics.read(kinetics_root, label_map=folder / "map.pbtxt").test == ()
+    (folder / "kinetics_train_v1.0.csv").unlink()
+    with pytest.raises(InputError, match=r"expected one file named kinetics_train\.csv"):
         ava_kinetics.read(kinetics_root, label_map=folder / "map.pbtxt")
-    (folder / "map.pbtxt").unlink()
-    (folder / "other.pbtxt").unlink()
-    with pytest.raises(InputError, match="no label map"):
+
+
+def test_kinetics_needs_a_label_map(kinetics_root):
+    (kinetics_root / "annotations" / "map.pbtxt").unlink()
+    with pytest.raises(InputError, match=r"a label map.*--labels"):
         ava_kinetics.read(kinetics_root)
+
+
+AVA_ROWS = "1j20qq1JyX4,0902,0.1,0.2,0.5,0.9,12,0\n1j20qq1JyX4,0903,0.1,0.2,0.5,0.9,2,0\n"
+
+
+def place(folder, **files):
+    for name, text in files.items():
+        path = folder / name.replace("__", "/").replace("_csv", ".csv").replace("_pbtxt", ".pbtxt")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+NO_SIZES = "video,width,height,num_frames,fps,first_second,time\n"
+SHORT_MAP = 'item {\n name: "stand"\n id: 12\n}\nitem {\n name: "crawl"\n id: 2\n}\n'
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"annotations__val_csv": AVA_ROWS, "annotations__label_map_pbtxt": SHORT_MAP},
+        {"annotations__val_csv": AVA_ROWS, "label_map_pbtxt": SHORT_MAP},
+        {"val_csv": AVA_ROWS, "label_map_pbtxt": SHORT_MAP},
+        {"rows_csv": AVA_ROWS, "label_map_pbtxt": SHORT_MAP, "video_sizes_csv": NO_SIZES},
+        {"annotations__ava_val_v2.2_csv": AVA_ROWS},
+    ],
+)
+def test_where_the_files_of_ava_may_lie(tmp_path, files):
+    data = ava.read(place(tmp_path, **files), missing="keep", size=(200, 100))
+    assert data.train == ()
+    (video,) = data.test
+    assert video.path == tmp_path / "videos" / "1j20qq1JyX4.mp4"
+    found = [data.classes.names[at] for at in video.table.labels.argmax(axis=1)]
+    assert found == ["stand", "crawl"]
+    assert data.left_out == ()
+
+
+def test_several_files_of_unknown_names_are_listed(tmp_path):
+    place(tmp_path, a_csv=AVA_ROWS, b_csv=AVA_ROWS)
+    with pytest.raises(InputError, match=r"a\.csv, b\.csv.*name the CSV file itself"):
+        ava.read(tmp_path, missing="keep", size=(200, 100))
+
+
+def test_what_a_short_label_map_does_not_name_is_told(tmp_path, real_data):
+    short = real_data / "ava" / "ava_action_list_v2.1_for_activitynet_2018.pbtxt"
+    path = place(tmp_path, val_csv=AVA_ROWS) / "val.csv"
+    data = ava.read(path, label_map=short, missing="keep", size=(200, 100))
+    assert data.left_out == ("1 rows of actions that the label map does not name: 2",)
+    assert data.test[0].num_boxes == 2
+
+
+def test_the_published_names_of_all_actions(real_data):
+    from stad_data.datasets.class_lists import read_class_list
+    from stad_eval.class_lists import AVA
+
+    published = read_class_list(real_data / "ava" / "ava_action_list_v2.0.csv")
+    assert (tuple(published), published.ids) == (AVA, tuple(range(1, 81)))
 
 
 def test_proposals(tmp_path):

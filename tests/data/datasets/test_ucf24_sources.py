@@ -55,10 +55,34 @@ def test_without_a_list_the_file_names_its_training_videos(all_three):
     data = ucf24.read(all_three, annotations=named)
     assert [v.video for v in data.train] == ["Diving/v_Diving_g08_c01", "Biking/v_Biking_g08_c01"]
     assert [v.video for v in data.test] == ["Diving/v_Diving_g01_c01"]
-    with pytest.raises(InputError, match=r"testlist01\.txt.*no list"):
-        ucf24.read(all_three)
+
+
+def test_without_any_list_the_recordings_tell_the_parts(all_three):
+    (all_three / "testlist01.txt").unlink()
+    data = ucf24.read(all_three)
+    assert [v.video for v in data.test] == ["Diving/v_Diving_g01_c01"]
+    assert [v.video for v in data.train] == ["Biking/v_Biking_g08_c01", "Diving/v_Diving_g08_c01"]
+    other = ucf24.read(all_three, split=2)
+    assert [v.video for v in other.train] == ["Diving/v_Diving_g01_c01"]
+    for split in (3, 4):
+        with pytest.raises(InputError, match=rf"testlist0{split}\.txt.*no list"):
+            ucf24.read(all_three, split=split)
+    (all_three / "testlist01.txt").write_text("Biking/v_Biking_g08_c01\n")
     with pytest.raises(InputError, match=r"testlist02\.txt.*no list"):
-        ucf24.read(all_three, annotations=named, split=2)
+        ucf24.read(all_three, split=2)
+
+
+def test_lists_may_lie_in_a_folder_of_their_own(all_three):
+    (all_three / "splitfiles").mkdir()
+    (all_three / "testlist01.txt").rename(all_three / "splitfiles" / "testlist01.txt")
+    (all_three / "splitfiles" / "testlist01.txt").write_text("Biking/v_Biking_g08_c01\n")
+    assert [v.video for v in ucf24.read(all_three).test] == ["Biking/v_Biking_g08_c01"]
+
+
+@pytest.mark.parametrize("name", ucf24.ANNOTATION_FILES)
+def test_the_root_may_be_the_annotation_file(all_three, assert_same, name):
+    assert_same(ucf24.read(all_three / name), ucf24.read(all_three))
+    assert ucf24.absent_videos(all_three / name) == []
 
 
 def test_absent_videos_are_refused_skipped_or_kept(all_three):

@@ -6,7 +6,7 @@ import torch
 from stad_models import Targets, zoo
 from stad_models.backbones.dla import Dla
 from stad_models.detectors.moc import Moc, MocOptions
-from stad_models.detectors.snippets import padded, snippet, stacked_flow
+from stad_models.detectors.snippets import flow_images, padded, snippet, stacked_flow
 from stad_models.detectors.two_stream_moc import StreamShares, TwoStreamMoc
 from stad_models.heads.tubelet import TubeletHead
 from stad_models.zoo.tubelets import TINY_DLA
@@ -165,6 +165,15 @@ def test_flow_is_stacked_forward_in_time():
     assert stacked.shape == (1, 15, 6, 2, 2)
     assert stacked[0, ::3, 1, 0, 0].tolist() == [1, 2, 3, 4, 5]
     assert stacked[0, ::3, 4, 0, 0].tolist() == [4, 5, 5, 5, 5]
+
+
+def test_flow_becomes_images_by_hand():
+    flow = torch.tensor([[0.0, 3.0, -4.0, 100.0], [0.0, 4.0, 3.0, -100.0]])
+    images = flow_images(flow[None, :, :, None, None])
+    wanted = [[128, 176, 64, 255], [128, 192, 176, 0], [128, 208, 208, 255]]
+    assert images[0, :, :, 0, 0].tolist() == wanted
+    with pytest.raises(ValueError, match=r"\[N, 2, T, H, W\], found \[1, 3, 1, 2, 2\]"):
+        flow_images(torch.zeros(1, 3, 1, 2, 2))
 
 
 def test_two_streams_mix_their_maps(random_targets):

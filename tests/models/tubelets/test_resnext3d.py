@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -52,6 +54,14 @@ def test_every_weight_is_used(shape):
     trunk = ResNext3d(shape)
     trunk(torch.randn(2, 3, 16, 32, 32)).clip[0].square().sum().backward()
     assert all(weight.grad is not None for weight in trunk.parameters())
+
+
+def test_half_a_motion_stem_sees_nothing_in_a_still_scene():
+    still = torch.rand(1, 3, 1, 16, 16).expand(-1, -1, 8, -1, -1)
+    for moves in (False, True):
+        conv = ResNext3d(replace(BASIC, stem_kernel=(3, 5, 5), motion_stem=moves)).stem[0]
+        inside = conv(still)[:, :, 1:-1].abs().amax(dim=(0, 2, 3, 4))
+        assert (inside < 1e-5).tolist() == [moves, False] * 4
 
 
 def test_blocks_begin_as_their_shortcut():

@@ -43,21 +43,40 @@ def video(frames, *, channels=3, size=(48, 32)):
     return torch.randn(frames, channels, height, width, dtype=torch.float64)
 
 
+def around(frames, frame, length, stride):
+    """The clip [C, T, H, W] of frames around one, its ends repeated."""
+    places = frame + (torch.arange(length) - length // 2) * stride
+    return frames[places.clamp(0, len(frames) - 1)].transpose(0, 1)
+
+
 @torch.no_grad()
 def one_by_one(model, frames):
     """Tubelets of the clip around every frame, each worked out alone."""
-    found = []
+    length, stride = model.clip_length, model.clip_stride
+    return [model(around(frames, frame, length, stride)[None])[0] for frame in range(len(frames))]
+
+
+@torch.no_grad()
+def sharing_clips(model, frames, step):
+    """The same, of snippets beside the clips around every so many frames."""
+    length, stride, found = model.tubelet_length, model.clip_stride, []
+    first = model.clip_length // 2 - length // 2
     for frame in range(len(frames)):
-        offsets = (torch.arange(model.clip_length) - model.clip_length // 2) * model.clip_stride
-        clip = frames[(frame + offsets).clamp(0, len(frames) - 1)].transpose(0, 1)
-        found += model(clip[None])
+        anchors = [*range(0, len(frames) + step, step)]
+        nearest = min(anchors, key=lambda at: (abs(at - frame), -at))
+        nearest = min(nearest, len(frames) - 1)
+        snippet = around(frames, frame, length, stride).transpose(0, 1)
+        clip = around(frames, nearest, model.clip_length, stride)
+        maps = [x[None] for x in model.frame_maps(snippet)]
+        maps += model.clip_maps(clip[None])
+        found += model.tubelets(tuple(maps), (frames.shape[3], frames.shape[2]), first)
     return found
 
 
-def check_same(model, frames, chunks, **numbers):
+def check_same(model, frames, chunks, *, alone=one_by_one, **numbers):
     streamed = list(video_tubelets(model, chunks, **numbers))
     assert [frame for frame, _ in streamed] == list(range(len(frames)))
-    for (_, found), wanted in zip(streamed, one_by_one(model, frames), strict=True):
+    for (_, found), wanted in zip(streamed, alone(model, frames), strict=True):
         assert found.first == wanted.first
         torch.testing.assert_close(found.boxes, wanted.boxes, rtol=0, atol=1e-8)
         torch.testing.assert_close(found.scores, wanted.scores, rtol=0, atol=1e-10)
@@ -121,6 +140,40 @@ def test_every_frame_passes_the_trunk_once_and_little_is_kept():
     assert sum(passed) == 40
     assert not stream._maps
     assert not stream._frames
+
+
+@pytest.mark.parametrize(
+    ("step", "count", "numbers"),
+    [
+        (2, 17, {}),
+        (3, 17, {}),
+        (4, 18, {"clip_length": 12}),
+        (4, 1, {"clip_length": 12}),
+        (4, 3, {"clip_length": 12}),
+        (5, 14, {"clip_length": 9, "tubelet_length": 3}),
+        (4, 20, {"clip_stride": 2}),
+    ],
+)
+def test_tubelets_share_the_clips_of_every_few_frames(step, count, numbers):
+    model, frames, looked = stma(StmaOptions(clip_step=step), **numbers), video(count), []
+    model.clip_backbone.register_forward_hook(lambda _m, inputs, _o: looked.append(len(inputs[0])))
+    list(video_tubelets(model, frames.split(3), batch=4))
+    ends_between = (count - 1) % step >= (step + 1) // 2
+    assert sum(looked) == -(-count // step) + ends_between
+    check_same(
+        model,
+        frames,
+        frames.split(3),
+        batch=4,
+        alone=lambda model, frames: sharing_clips(model, frames, step),
+    )
+
+
+def test_a_step_that_leaves_the_clip_is_refused():
+    with pytest.raises(ValueError, match=r"at most 4, .*found 5"):
+        stma(StmaOptions(clip_step=5))
+    with pytest.raises(ValueError, match="clip_step must be positive, found 0"):
+        StmaOptions(clip_step=0)
 
 
 def test_no_frames_give_nothing():

@@ -13,6 +13,7 @@ PLAIN = partial(zoo.slowfast_r50_8x8, laterals="plain")
 NO_HEAD = "a head, and this model has no linear action head"
 
 FILLED = [
+    ("i3d_rgb", zoo.i3d),
     ("caffe2_blobs_SLOWFAST_32x2_R101_50_50_AVA", zoo.slowfast_r101_nl_8x8),
     ("caffe2_blobs_SLOWFAST_8x8_R50_K400", zoo.slowfast_r50_8x8),
     ("caffe2_blobs_SLOWONLY_4x16_R50_K400", zoo.slowonly_r50_4x16),
@@ -117,7 +118,7 @@ def test_the_tensors_of_torchvision_fill_its_own_transformers():
 @pytest.mark.parametrize(
     ("layout", "word"),
     [
-        ("i3d_rgb", "keys are like 'logits.conv3d.weight'"),
+        ("i3d_rgb", "have no place in this backbone"),
         ("r3d_50_kenshohara", "have no place in this backbone"),
         ("pytorchvideo_i3d_r50", "have another shape"),
         ("pytorchvideo_csn_r101", "have no place in this backbone"),

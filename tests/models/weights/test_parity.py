@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from stad_models import weights, zoo
+from stad_models.backbones.i3d import ENDPOINTS
 from stad_models.backbones.pathway import Pathway, PathwayShape
 from stad_models.backbones.resnet3d import SlowOnly
 from stad_models.heads.action import LinearAction
@@ -154,6 +155,26 @@ def check_resnet(golden: Path, public, name: str, layout: str, builder) -> None:
 @pytest.mark.parametrize("name", RESNETS)
 def test_residual_networks_agree_with_public_outputs(golden: Path, public, name: str):
     check_resnet(golden, public, name, *RESNETS[name])
+
+
+def test_i3d_agrees_with_public_outputs(golden: Path, public):
+    expected = np.load(golden / "models" / "full_i3d_rgb_8x224.npz")
+    with torch.device("meta"):
+        trunk = zoo.i3d()
+    trunk.to_empty(device="cpu")
+    weights.load(trunk, public("i3d_rgb"), require="all")
+    trunk.eval()
+    with torch.no_grad():
+        maps = trunk.endpoints(golden_clips({"T": 8, "S": 224}), ENDPOINTS)
+    kinds = {"conv": "Conv3d", "pool": "MaxPool3d"}
+    found = {}
+    for name in {name.rsplit(".", 1)[0] for name in expected.files if "." in name}:
+        kind, place = name.lower().replace("3d", "").split("_")[:2]
+        ours = f"{kind.removeprefix('max')}_{place}"
+        assert name.startswith(kinds.get(ours[:4], "Mixed"))
+        found[name] = maps[ours]
+    assert len(found) == len(ENDPOINTS)
+    check_sampled(found, expected)
 
 
 @pytest.mark.slow

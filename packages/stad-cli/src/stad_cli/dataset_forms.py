@@ -43,6 +43,7 @@ class Reading:
         time: What AVA's second column counts.
         actions: Where CVAT's actions stand: "label", "attribute:<name>" or "checkboxes".
         corners: What the corners of ACT's boxes are.
+        index: File that keeps AVA's annotation (`stad_data.annotation_index`); None: none does.
     """
 
     split: int = 1
@@ -54,6 +55,7 @@ class Reading:
     time: Literal["second", "frame"] = "second"
     actions: str = "label"
     corners: Corners = "half-open"
+    index: Path | None = None
 
 
 def canonical(name: str, known: Sequence[str] = DATASET_NAMES) -> str:
@@ -94,6 +96,7 @@ def read(name: str, root: Path, reading: Reading) -> Dataset:
             time=reading.time,
             size=reading.size,
             fps=reading.fps,
+            index=reading.index,
         )
     if form == "ava-kinetics":
         return ava_kinetics.read(
@@ -114,6 +117,10 @@ def read(name: str, root: Path, reading: Reading) -> Dataset:
 
 
 def _multisports(root: Path, reading: Reading) -> Dataset:
+    tables = sorted(root.glob("*.csv")) if root.is_dir() else []
+    pickles = any(any((root / folder).glob("*.pkl")) for folder in (".", "trainval"))
+    if len(tables) == 1 and not pickles:
+        root = tables[0]
     if root.suffix.lower() != ".csv":
         return multisports.read(root, split=reading.split, missing=reading.missing)
     labels = reading.label_map or MULTISPORTS

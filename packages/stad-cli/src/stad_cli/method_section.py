@@ -20,6 +20,7 @@ class StrongSection(Section):
     these changes, drawn anew for every clip, and gets the boxes carried along.
 
     Attributes:
+        flip: Probability of mirroring left and right; for "consistency" alone.
         scale: Range of zoom factors of a further random crop of the same size.
         stretch: Largest relative change of that crop's aspect ratio.
         brightness: Largest relative change of brightness.
@@ -30,6 +31,7 @@ class StrongSection(Section):
         cutout_area: Smallest and largest share of the frame that one of them hides.
     """
 
+    flip: Share = 0.0
     scale: tuple[float, float] = (1.0, 1.0)
     stretch: Share = 0.0
     brightness: Share = 0.4
@@ -50,15 +52,72 @@ class StrongSection(Section):
         return self
 
 
+class ConsistencySection(Section):
+    """[method.consistency]: how unlabelled clips are used by detectors of localisation maps.
+
+    Attributes:
+        approach: "consistency": two views of a clip should give the same features and maps.
+            "co_ssd": the same class scores and maps, without attention over time. "pseudo_label":
+            in rounds, the network as it was at the round's beginning labels clips. "mixmatch":
+            guesses over views, made surer, and labelled and unlabelled clips mixed.
+        classification: Weight of the consistency of classes, lambda_1; 0 leaves it out.
+        localisation: Weight of the consistency of maps, lambda_2; 0 leaves it out.
+        attention: Of "consistency": weigh pixels by their "variance" over neighbouring frames
+            (temporal coherence), by the second "gradient" of their probability in time (gradient
+            smoothness), or alike ("none").
+        cyclic: Of "variance": over the circle of both views, instead of the second view's clip.
+        l2: Keep a part 1 - w of the plain difference beside what is attended to, where w rises
+            from 0 to 1 over `ramp` steps. False attends fully from the first step.
+        ramp: Steps of w's exponential rise; all steps after the burn-in where it is not given.
+        absolute: Of "gradient": take the absolute value of the second derivative.
+        detach: Let no gradient flow through the attention.
+        rounds: Of "pseudo_label": how often clips are labelled anew, at equal distances.
+        threshold: Of "pseudo_label": least score of a clip's best class.
+        map_threshold: Of "pseudo_label": value of a map from which a pixel belongs to an actor.
+        temperature: Of "mixmatch": how sure guesses are made, 1 changes nothing.
+        alpha: Of "mixmatch": of the Beta distribution that shares are drawn from.
+    """
+
+    approach: Literal["consistency", "co_ssd", "pseudo_label", "mixmatch"] = "consistency"
+    classification: Annotated[float, Field(ge=0)] = 0.3
+    localisation: Annotated[float, Field(ge=0)] = 0.7
+    attention: Literal["none", "variance", "gradient"] = "none"
+    cyclic: bool = True
+    l2: bool = True
+    ramp: Positive | None = None
+    absolute: bool = True
+    detach: bool = True
+    rounds: Positive = 3
+    threshold: Share = 0.5
+    map_threshold: Share = 0.5
+    temperature: Annotated[float, Field(gt=0)] = 0.5
+    alpha: Annotated[float, Field(gt=0)] = 0.75
+
+    @model_validator(mode="after")
+    def _something(self) -> "ConsistencySection":
+        if self.classification + self.localisation == 0:
+            raise ValueError("one of classification and localisation must be above 0")
+        return self
+
+
+_BOTH = ("name", "burn_in", "unsup_weight", "ratio", "strong")
+"""Keys that "pseudo_labels" and "consistency" share."""
+
+_OF_CONSISTENCY = ("consistency", "unlabelled_frames")
+
+
 class MethodSection(Section):
     """[method]: what one training step adds up.
 
-    All but `name` belongs to "pseudo_labels".
+    All but `name` belongs to "pseudo_labels" or "consistency"; `burn_in`, `unsup_weight`, `ratio`
+    and `strong` to both.
 
     Attributes:
         name: "supervised": the detector's losses on annotated clips. "pseudo_labels": after
             `burn_in` steps of that, also its losses on clips between annotated frames, with boxes
-            and labels that a teacher, the student's moving average, helps to find.
+            and labels that a teacher, the student's moving average, helps to find. "consistency":
+            for detectors of localisation maps, after `burn_in` steps also what [method.consistency]
+            says of a second view of every clip, labelled or not.
         strategy: How these are labelled: "interpolation" between the two annotated frames, the
             teacher's scores over a "threshold" or one per class ("class_threshold"), or temporal
             label assignment ("tla"). "ema" only averages the weights of supervised training, and
@@ -81,9 +140,13 @@ class MethodSection(Section):
             it is not given.
         widest_gap: Draw from gaps of at most this many frames.
         strong: See `StrongSection`.
+        consistency: See `ConsistencySection`.
+        unlabelled_frames: Of "consistency": draw unlabelled clips around "all" frames of a video
+            (untrimmed), or those with "actors" alone, whose places are then taken from the
+            annotation (trimmed).
     """
 
-    name: Literal["supervised", "pseudo_labels"] = "supervised"
+    name: Literal["supervised", "pseudo_labels", "consistency"] = "supervised"
     strategy: StrategyName = "tla"
     burn_in: Count = 0
     unsup_weight: Annotated[float, Field(ge=0)] = 0.5
@@ -102,18 +165,26 @@ class MethodSection(Section):
     per_gap: Positive | None = None
     widest_gap: Positive | None = None
     strong: StrongSection = StrongSection()
+    consistency: ConsistencySection = ConsistencySection()
+    unlabelled_frames: Literal["all", "actors"] = "all"
 
     @model_validator(mode="after")
     def _belongs(self) -> "MethodSection":
-        if self.name == "supervised":
-            for name, field in type(self).model_fields.items():
-                if name != "name" and getattr(self, name) != field.default:
-                    raise ValueError(f'{name} goes with name = "pseudo_labels"')
+        for name, field in type(self).model_fields.items():
+            if name == "name" or getattr(self, name) == field.default:
+                continue
+            owner = "consistency" if name in _OF_CONSISTENCY else "pseudo_labels"
+            if self.name == "supervised" or (name not in _BOTH and self.name != owner):
+                raise ValueError(f'{name} goes with name = "{owner}"')
+        if self.name == "pseudo_labels" and self.strong.flip:
+            raise ValueError("strong.flip must be 0 for pseudo labels: boxes carry no side")
         return self
 
     @property
     def unlabelled(self) -> bool:
         """Whether a step looks at unlabelled clips too, once the burn-in is over."""
+        if self.name == "consistency":
+            return self.unsup_weight > 0
         return (
             self.name == "pseudo_labels"
             and self.unsup_weight > 0

@@ -11,6 +11,7 @@ FREE = frozenset(
         "name",
         "about",
         "data.cache_gib",
+        "data.index",
         "eval.batch",
         "run.channels_last",
         "run.checkpoint_every",

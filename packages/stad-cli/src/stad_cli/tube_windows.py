@@ -9,6 +9,7 @@ Suffix legend: T = frames of a window, H, W = their height and width at the mode
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from stad_cli.engine.clip_forms import collector, evaluation_samples
 from stad_cli.engine.collectors.maps import MapCollector
 from stad_cli.engine.predictions import predictions
 from stad_data import ActionClasses, VideoAnnotation
+from stad_data.flow import optical_flow
 from stad_eval import paired_iou
 from stad_eval.tubes import Tube
 
@@ -50,6 +52,29 @@ class Window:
     def read(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
         """Frames by their place in the window, as a `FrameSource`."""
         return self.images[np.asarray(indices, np.int64)]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WindowFlow:
+    """The optical flow of a window, by DIS at the model's size, as a `FlowSource`.
+
+    Attributes:
+        window: The window; its last frame has none, as the last one of a video.
+    """
+
+    window: Window
+
+    def read(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
+        """Flow float32 [T, H, W, 2] of frames by their place in the window.
+
+        Raises:
+            InputError: OpenCV is not installed.
+        """
+        return self._flow[np.asarray(indices, np.int64)]
+
+    @cached_property
+    def _flow(self) -> NDArray[np.float32]:
+        return optical_flow(self.window.images)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -123,6 +148,7 @@ class TubeFinder:
             evaluation_samples(self.recipe, [annotation]),
             caches={_NAME: window},
             device=self.device,
+            flows=None if self.recipe.data.flow is None else {_NAME: WindowFlow(window=window)},
         )
         for info, one in found:
             gathered.add(info, one)

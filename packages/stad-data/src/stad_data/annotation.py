@@ -236,6 +236,7 @@ class Dataset:
         train: Training videos.
         test: Test (or validation) videos.
         protocol: Identifier of the evaluation protocol in stad-eval.
+        left_out: What of the files was not read, in words, one line each.
 
     Raises:
         InputError: A video name that occurs twice, also across the split, or a video with
@@ -247,6 +248,7 @@ class Dataset:
     train: tuple[VideoAnnotation, ...]
     test: tuple[VideoAnnotation, ...]
     protocol: str
+    left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "train", tuple(self.train))

@@ -143,6 +143,7 @@ def save(path: Path, dataset: Dataset, source: Source, state: dict[str, Any]) ->
         "source": state,
         "name": dataset.name,
         "protocol": dataset.protocol,
+        "left_out": dataset.left_out,
         "classes": {
             "names": dataset.classes.names,
             "ids": dataset.classes.ids,
@@ -209,6 +210,7 @@ class AnnotationIndex:
             train=tuple(videos[: about["train"]]),
             test=tuple(videos[about["train"] :]),
             protocol=about["protocol"],
+            left_out=tuple(about.get("left_out", ())),
         )
 
     def video(self, number: int) -> VideoAnnotation:

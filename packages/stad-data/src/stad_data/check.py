@@ -83,6 +83,7 @@ def check(
         *spans.off_times(annotations),
         *labels.unlike_folder(annotations, dataset.classes),
         *labels.several_actions(annotations, dataset.classes),
+        *labels.left_out(dataset),
         *labels.empty_classes(dataset),
         *duplicates.repeated_rows(_tables(root)),
         *duplicates.repeated_tubes(annotations),

@@ -88,6 +88,13 @@ AVA_NOT_EVALUATED = (
     "play with kids",
 )
 
+# All 80 by their ids, 1 to 80: of poses, then with objects, then with persons, each alphabetical.
+AVA = (
+    *sorted((*AVA_EVALUATED[:13], *AVA_NOT_EVALUATED[:1])),
+    *sorted((*AVA_EVALUATED[13:45], *AVA_NOT_EVALUATED[1:18])),
+    *sorted((*AVA_EVALUATED[45:], *AVA_NOT_EVALUATED[18:])),
+)
+
 JHMDB21 = (
     "brush_hair",
     "catch",

@@ -79,8 +79,8 @@ def error_types(judged: Judgement, *, min_score: float | None = None) -> ErrorTy
             judged.wrong_class,
             judged.own_in_video if judged.tubes else judged.own_here,
         ],
-        [TYPES.index(each) for each in ("true positive", "duplicate", *TYPES[1:3])],
-        default=TYPES.index("background"),
+        [np.int8(TYPES.index(each)) for each in ("true positive", "duplicate", *TYPES[1:3])],
+        default=np.int8(TYPES.index("background")),
     )
     cell = judged.label.astype(np.int64) * len(TYPES) + kind
     if min_score is not None:

@@ -55,7 +55,7 @@ def frame_maps_of(matches: FrameMatches) -> dict[float, FrameResult]:
     Raises:
         InputError: if a class without ground truth has detections and the protocol refuses that.
     """
-    return combine([frame_partial_of(matches)])
+    return combine([frame_partial_of(matches, by_score=True)])
 
 
 def actor_ap(truth: Boxes, found: Boxes, *, iou: float = 0.5) -> FrameResult:

@@ -9,7 +9,7 @@ from stad_eval.error_breakdown import breakdown_rule
 from stad_eval.frame_matches import FrameMatches, frame_matches
 from stad_eval.frame_rows import NO_FRAMES
 from stad_eval.input_error import InputError
-from stad_eval.judgement import Judgement, check_thresholds, ranked
+from stad_eval.judgement import Judgement, check_thresholds
 from stad_eval.protocols import FrameProtocol
 from stad_eval.tables import Boxes
 
@@ -94,7 +94,7 @@ def judgement_of(matches: FrameMatches, iou: float) -> Judgement:
         ties=options.ties,
         label=matches.label,
         score=matches.score,
-        order=ranked(matches.by_class, matches.start, matches.score, options.ties),
+        order=matches.by_score,
         start=matches.start,
         truth_label=truth.label[matches.true_rows],
         truths=scored.truths,

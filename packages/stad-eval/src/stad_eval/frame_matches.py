@@ -8,7 +8,7 @@ Suffix legend: N = detections, M = ground truths, T = thresholds, C = classes; n
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from stad_eval.frame_rows import NO_FRAMES, Scored, scored_rows
 from stad_eval.input_error import InputError
-from stad_eval.judgement import BestOverlaps, best_overlaps
+from stad_eval.judgement import BestOverlaps, best_overlaps, ranked
 from stad_eval.matching import Pairs, Side, assign, best_first, overlapping
 from stad_eval.precision import score_order
 from stad_eval.protocols import FrameProtocol, frame_protocol
@@ -78,6 +78,11 @@ class FrameMatches:
     start: NDArray[np.int64]
     taken: NDArray[np.int32]
     surroundings: Surroundings | None
+
+    @cached_property
+    def by_score(self) -> NDArray[np.intp]:
+        """Detections by class and falling score, [N]; equal scores as the protocol leaves them."""
+        return ranked(self.by_class, self.start, self.score, self.protocol.ties)
 
     def taken_at(self, iou: float) -> NDArray[np.int32]:
         """The ground truth that each detection finds at one of the thresholds, [N].
@@ -276,8 +281,8 @@ def _priority(matches: FrameMatches) -> NDArray[np.floating]:
     result = np.empty(matches.rows.size)
     for low, high in pairwise(matches.start.tolist()):
         members = matches.by_class[low:high]
-        ranked = score_order(matches.score[members], matches.protocol.ties)
-        result[members[ranked]] = -np.arange(members.size)
+        order = score_order(matches.score[members], matches.protocol.ties)
+        result[members[order]] = -np.arange(members.size)
     return result
 
 

@@ -48,7 +48,8 @@ def score_order(score: NDArray[np.floating], ties: Ties = "grouped") -> NDArray[
         InputError: if `ties` is unknown.
     """
     if ties == "grouped":
-        return np.argsort(-score)
+        falling = (score[1:] <= score[:-1]).all()  # sorted before: nothing is left to do
+        return np.arange(score.size) if falling else np.argsort(-score)
     if ties == "rows":
         return np.argsort(-score, kind="stable")
     if ties == "numpy-ascending":

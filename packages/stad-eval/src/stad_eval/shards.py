@@ -43,10 +43,16 @@ def frame_partial(
     return frame_partial_of(frame_matches(truth, found, protocol, ious=ious, exclude=exclude))
 
 
-def frame_partial_of(matches: FrameMatches) -> FramePartial:
-    """What these matches add to a frame-mAP."""
+def frame_partial_of(matches: FrameMatches, *, by_score: bool = False) -> FramePartial:
+    """What these matches add to a frame-mAP.
+
+    With `by_score`, a class's detections stand by falling score where that changes no number: what
+    `combine` then finds sorted, and the error analyses need sorted too, is sorted once.
+    """
     scored = matches.scored
-    correct = np.stack([(taken >= 0)[matches.by_class] for taken in matches.taken])
+    grouped = matches.protocol.ties == "grouped"
+    order = matches.by_score if by_score and grouped else matches.by_class
+    correct = np.stack([(taken >= 0)[order] for taken in matches.taken])
     return FramePartial(
         protocol=matches.protocol,
         ious=matches.ious,
@@ -54,7 +60,7 @@ def frame_partial_of(matches: FrameMatches) -> FramePartial:
         videos=matches.videos,
         truths=scored.truths,
         start=matches.start,
-        score=matches.score[matches.by_class],
+        score=matches.score[order],
         correct=correct,
         counts=scored.counts,
     )

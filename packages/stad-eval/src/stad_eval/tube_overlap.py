@@ -118,9 +118,8 @@ def _mean_iou(
     protocol: TubeProtocol,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Mean box IoU over the shared frames, 0 where there is none, and how many frames those are."""
-    keys_a, keys_b = _keys(a), _keys(b)
-    span_a = _span(keys_a, pairs.a, first_P, last_P)
-    span_b = _span(keys_b, pairs.b, first_P, last_P)
+    span_a = _span(a, pairs.a, first_P, last_P)
+    span_b = _span(b, pairs.b, first_P, last_P)
     full_P = (span_a[1] == span_b[1]) & (span_a[1] == last_P - first_P + 1)
     mean_P = np.zeros(first_P.size)
     shared_P = np.where(full_P, span_a[1], 0)
@@ -128,6 +127,7 @@ def _mean_iou(
         return mean_P, shared_P
     columns_a, columns_b = _columns(a, protocol), _columns(b, protocol)
     gaps = np.flatnonzero(~full_P)
+    keys_b = _keys(b) if gaps.size else np.empty(0, dtype=np.int64)
     for block in _blocks(np.flatnonzero(full_P), span_a[1]):
         rows_a = runs(span_a[0][block], span_a[1][block])
         rows_b = runs(span_b[0][block], span_b[1][block])
@@ -158,14 +158,26 @@ def _keys(tubes: Tubes) -> NDArray[np.int64]:
 
 
 def _span(
-    keys: NDArray[np.int64],
+    tubes: Tubes,
     tube_P: NDArray[np.int64],
     first_P: NDArray[np.int64],
     last_P: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First row and number of rows that each tube has from frame `first_P` to `last_P`."""
-    start = np.searchsorted(keys, tube_P * FRAME_LIMIT + first_P, side="left")
-    return start, np.searchsorted(keys, tube_P * FRAME_LIMIT + last_P, side="right") - start
+    """First row and number of rows that each tube has from frame `first_P` to `last_P`.
+
+    Both lie within the tube. Without gaps that is counting; a search through all rows takes longer
+    the more rows there are, and is left to tubes with gaps.
+    """
+    first = _first(tubes)
+    whole = _last(tubes) - first + 1 == tubes.lengths()
+    start = tubes.start[tube_P] + first_P - first[tube_P]
+    count = last_P - first_P + 1
+    gaps = np.flatnonzero(~whole[tube_P])
+    if gaps.size:
+        keys, base = _keys(tubes), tube_P[gaps] * FRAME_LIMIT
+        start[gaps] = np.searchsorted(keys, base + first_P[gaps], side="left")
+        count[gaps] = np.searchsorted(keys, base + last_P[gaps], side="right") - start[gaps]
+    return start, count
 
 
 def _blocks(pairs: NDArray[np.intp], frames: NDArray[np.int64]) -> list[NDArray[np.intp]]:

@@ -17,11 +17,13 @@ from torch._ops import OpOverload
 from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from stad_models.detectors.cfad import Cfad
 from stad_models.detectors.moc import Moc
 from stad_models.detectors.se_stad import SeStad
 from stad_models.detectors.snippets import padded, snippet, unflattened
 from stad_models.detectors.stma import Stma
 from stad_models.detectors.two_stream_moc import TwoStreamMoc
+from stad_models.detectors.video_capsule import VideoCapsule
 
 Rule = Literal["mac", "paper"]
 
@@ -50,8 +52,9 @@ def count(
     """Cost of one clip in evaluation mode.
 
     Args:
-        model: a `SeStad`, a detector of tubelets, or a backbone (counted as the part "backbone");
-            it is not changed, and may have its weights on the meta device.
+        model: a `SeStad`, a detector of tubelets, of tubes (a `Cfad` with as many spans as it looks
+            at, `max_tubes` of them refined at every timestamp) or of maps, or a backbone (the part
+            "backbone"); it is not changed, and may have its weights on the meta device.
         size: side of a square clip, or (width, height), in pixels.
         frames: frames of the clip.
         rule: "mac" counts convolutions, linear layers and the matrix products of non-local blocks,
@@ -75,12 +78,25 @@ def count(
         clips = clips[:, :1].expand(-1, model.channels_in, -1, -1, -1)
         macs = _tubelet_macs(model, clips, rule)
         params = {part: _params(model.get_submodule(part)) for part in macs}
+    elif isinstance(model, VideoCapsule):
+        macs = _capsule_macs(model, clips, rule)
+        params = {part: _params(model.get_submodule(part)) for part in macs}
+    elif isinstance(model, Cfad):
+        clips = clips[:, :1].expand(-1, model.channels_in, -1, -1, -1)
+        macs = _cfad_macs(model, clips, rule)
+        parts = {"backbone": model.get_submodule("backbone"), **dict(model.heads.named_children())}
+        params = {part: _params(module) for part, module in parts.items()}
     else:
         macs = {"backbone": _run(model, rule, clips)[1]}
         params = {"backbone": _params(model)}
     return Cost(
         macs={"total": sum(macs.values()), **macs}, params={"total": sum(params.values()), **params}
     )
+
+
+def multiply_adds(part: nn.Module, *inputs: Tensor, rule: Rule = "mac") -> int:
+    """What one call of any module costs, by the rule of `count`; inputs may lie anywhere."""
+    return _run(part, rule, *(x.to("meta") for x in inputs))[1]
 
 
 def _detector_macs(model: SeStad, clips: Tensor, rule: Rule, actors: int) -> dict[str, int]:
@@ -121,6 +137,43 @@ def _tubelet_macs(model: Moc | Stma | TwoStreamMoc, clips: Tensor, rule: Rule) -
             together = (*together, found.clip[0].mean(dim=2))
         macs["action_head"] += _run(model.action_head, rule, *together)[1]
     return macs
+
+
+def _capsule_macs(model: VideoCapsule, clips: Tensor, rule: Rule) -> dict[str, int]:
+    skips, backbone = _run(_Encoder(model), rule, clips)
+    found, primary = _run(model.primary, rule, skips[-1].mean(dim=2))
+    (poses, _), capsules = _run(model.capsules, rule, *found)
+    mask = poses[:, :, 0, 0, 0]
+    _, decoder = _run(model.decoder, rule, poses, mask, skips, clips.shape[2])
+    return {"backbone": backbone, "primary": primary, "capsules": capsules, "decoder": decoder}
+
+
+class _Encoder(nn.Module):
+    """The part of a `VideoCapsule` that its backbone does."""
+
+    def __init__(self, model: VideoCapsule) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, clips: Tensor) -> tuple[Tensor, ...]:
+        return self.model.encode(clips)
+
+
+def _cfad_macs(model: Cfad, clips: Tensor, rule: Rule) -> dict[str, int]:
+    features, backbone = _run(model.get_submodule("backbone"), rule, clips)
+    clip_map, heads, options = features.clip[0], model.heads, model.options
+    channels, samples = clip_map.shape[1], model.samples
+    cells = tuple(clip_map.shape[3:])
+    spans = torch.empty((options.max_spans, channels, samples, *cells), device="meta")
+    refined = torch.empty((options.max_tubes, channels, samples, *cells), device="meta")
+    looked = refined.transpose(1, 2).flatten(0, 1)
+    return {
+        "backbone": backbone,
+        "temporal": _run(heads.temporal, rule, clip_map, clips.shape[2])[1],
+        "coarse": _run(heads.coarse, rule, spans)[1],
+        "selector": _run(heads.selector, rule, refined)[1],
+        "boxes": _run(heads.boxes, rule, looked)[1],
+    }
 
 
 class _Counter(TorchDispatchMode):

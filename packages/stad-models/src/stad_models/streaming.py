@@ -7,7 +7,7 @@ its last frame is there. Suffixes: F frames, K frames of a tubelet, T frames of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -48,6 +48,11 @@ class TubeletDetector(Protocol):
         """Whether it looks at all T frames, rather than at the K middle ones only."""
         ...
 
+    @property
+    def clip_step(self) -> int:
+        """Frames of the video from one clip that is looked at to the next."""
+        ...
+
     def frame_maps(self, frames: Tensor) -> tuple[Tensor, ...]:
         """Maps of frames `[F, C, H, W]`, each `[F, ...]`."""
         ...
@@ -68,7 +73,10 @@ class TubeletStream:
 
     They are those that the detector gives for the clips of `stad_data.clips.window`: the clip
     around frame t has it at T // 2, and where it reaches over an end of the video the first or last
-    frame is repeated. Memory holds the frames of one clip, or their maps, however long the video.
+    frame is repeated. With a `clip_step` of s > 1 what is told from whole clips is told from those
+    around the frames 0, s, 2 s, ..., the last one moved into the video, and a tubelet has that of
+    the nearest (in the middle the later one). Memory holds the frames of one clip, or their maps,
+    however long the video.
 
     Args:
         model: the detector, in evaluation mode.
@@ -89,9 +97,9 @@ class TubeletStream:
         self.first = clip // 2 - length // 2
         self._snippet = [(place - length // 2) * stride for place in range(length)]
         self._clip = [(place - clip // 2) * stride for place in range(clip)]
-        self._reach = self._clip if model.sees_clip else self._snippet
         self._maps: dict[int, tuple[Tensor, ...]] = {}
         self._frames: dict[int, Tensor] = {}
+        self._clip_maps: dict[int, tuple[Tensor, ...]] = {}
         self._seen = 0
         self._next = 0
         self._size: tuple[int, int] | None = None
@@ -119,7 +127,7 @@ class TubeletStream:
                 if self.model.sees_clip:
                     self._frames[self._seen] = frame
                 self._seen += 1
-        return self._found(self._seen - self._reach[-1])
+        return self._found(self._complete())
 
     @torch.no_grad()
     def finish(self) -> list[tuple[int, Tubelets]]:
@@ -134,6 +142,7 @@ class TubeletStream:
         found = self._found(self._seen)
         self._maps.clear()
         self._frames.clear()
+        self._clip_maps.clear()
         return found
 
     def _found(self, end: int) -> list[tuple[int, Tubelets]]:
@@ -154,22 +163,51 @@ class TubeletStream:
             torch.stack(parts).unflatten(0, (len(frames), -1)) for parts in zip(*rows, strict=True)
         )
         if self.model.sees_clip:
-            clips = [
-                torch.stack([self._frames[at] for at in self._around(frame, self._clip)], dim=1)
-                for frame in frames
-            ]
-            maps = (*maps, *self.model.clip_maps(torch.stack(clips)))
+            anchors = [self._anchor(frame) for frame in frames]
+            self._look_at([at for at in dict.fromkeys(anchors) if at not in self._clip_maps])
+            rows = [self._clip_maps[at] for at in anchors]
+            maps = (*maps, *(torch.stack(parts) for parts in zip(*rows, strict=True)))
         return self.model.tubelets(maps, self._size, self.first)
+
+    def _look_at(self, anchors: list[int]) -> None:
+        """Work out the maps of the clips around these frames."""
+        if not anchors:
+            return
+        clips = [
+            torch.stack([self._frames[at] for at in self._around(anchor, self._clip)], dim=1)
+            for anchor in anchors
+        ]
+        rows = zip(*self.model.clip_maps(torch.stack(clips)), strict=True)
+        self._clip_maps.update(zip(anchors, rows, strict=True))
+
+    def _anchor(self, frame: int) -> int:
+        """The middle of the clip that the tubelets around a frame are told from."""
+        step = self.model.clip_step
+        return min((frame + step // 2) // step * step, self._seen - 1)
+
+    def _complete(self) -> int:
+        """How many frames of the video have all that is looked at for them."""
+        end = self._seen - self._snippet[-1]
+        if not self.model.sees_clip:
+            return end
+        step, last = self.model.clip_step, self._seen - 1 - self._clip[-1]
+        return min(end, (last // step + 1) * step - step // 2)
 
     def _around(self, frame: int, offsets: list[int]) -> list[int]:
         return [min(max(frame + offset, 0), self._seen - 1) for offset in offsets]
 
     def _forget(self) -> None:
         """Let go of what no clip to come sees; the last frame stays, since it may be repeated."""
-        for kept, offsets in ((self._maps, self._snippet), (self._frames, self._clip)):
-            first = min(self._next + offsets[0], self._seen - 1)
-            for old in [at for at in kept if at < first]:
-                del kept[old]
+        step = self.model.clip_step
+        anchor = (self._next + step // 2) // step * step
+        kept: tuple[tuple[dict[int, Any], int], ...] = (
+            (self._maps, self._next + self._snippet[0]),
+            (self._frames, anchor + self._clip[0]),
+            (self._clip_maps, anchor),
+        )
+        for values, first in kept:
+            for old in [at for at in values if at < min(first, self._seen - 1)]:
+                del values[old]
 
     def _check(self, frames: Tensor) -> None:
         if self._finished:

@@ -20,6 +20,22 @@ def sigmoid_ramp_up(step: float, length: float) -> float:
     return math.exp(-5.0 * (1.0 - _fraction(step, length)) ** 2)
 
 
+def exponential_ramp_up(step: float, length: float, *, rate: float = 5.0) -> float:
+    """Rise from 0 at step 0 to 1 at step `length` as (exp(rate x) - 1) / (exp(rate) - 1).
+
+    Late: half-way it is at 0.08 for the rate of 5. 1 after `length`.
+
+    Source: End-to-end semi-supervised learning for video action detection, Sec. 3.3, which begins
+    at 0 and rises exponentially over the whole training, without giving a rate.
+
+    Raises:
+        ValueError: a rate that is not positive.
+    """
+    if not rate > 0:
+        raise ValueError(f"exponential_ramp_up: the rate must be positive, found {rate}")
+    return math.expm1(rate * _fraction(step, length)) / math.expm1(rate)
+
+
 def cosine(step: float, length: float, *, start: float = 1.0, end: float = 0.0) -> float:
     """Go from `start` at step 0 to `end` at step `length` along half a cosine; `end` afterwards.
 

@@ -56,7 +56,7 @@ def make_synthetic(  # noqa: PLR0913 - each option is a property of the data
     videos: Annotated[int, typer.Option(min=1, help="Training videos per layout.")] = 90,
     test_videos: Annotated[int, typer.Option(min=1, help="Test videos per layout.")] = 36,
     layouts: Annotated[
-        str, typer.Option(help="Which of ava, jhmdb and ucf24, separated by commas.")
+        str, typer.Option(help="Which of ava, jhmdb, ucf24 and youtube-vos, separated by commas.")
     ] = "ava,jhmdb,ucf24",
     size: Annotated[
         tuple[int, int], typer.Option(metavar="WIDTH HEIGHT", help="Of the videos, in pixels.")
@@ -70,8 +70,8 @@ def make_synthetic(  # noqa: PLR0913 - each option is a property of the data
 ) -> None:
     """Make videos of moving figures with their annotation, in the files of real datasets.
 
-    OUT/ava, OUT/jhmdb and OUT/ucf24 are what `--dataset ava|jhmdb|ucf24` reads. The actions differ
-    by motion alone. A folder that holds this very dataset is left as it is.
+    OUT/ava, OUT/jhmdb, OUT/ucf24 and OUT/youtube-vos are what `--dataset` of that name reads. The
+    actions differ by motion alone. A folder that holds this very dataset is left as it is.
     """
     from stad_cli.progress import progress
     from stad_data.synthetic import make
@@ -277,6 +277,8 @@ def convert_dataset(  # noqa: PLR0913 - every option of the command line is an a
     left_out = convert(dataset, out, to=to, part=part, corners=written)
     boxes = sum(annotation.num_boxes for annotation in chosen[part])
     typer.echo(f"{out}: {len(chosen[part]):,} videos, {boxes:,} boxes")
+    if "act" in (source, to):
+        typer.echo(f"corners of ACT's pickle: {corners} (--corners)")
     for line in left_out:
         typer.echo(f"not kept: {line}")
 

@@ -60,7 +60,8 @@ def evaluate(
     """Score a run's best checkpoint on its test videos, or a file of detections.
 
     Prints the frame-mAP by class under the dataset's protocol, and the average precision of the
-    actors' boxes, whatever they do; for detectors of tubes also video-mAP and v-MABO.
+    actors' boxes, whatever they do; for detectors of tubes also video-mAP, v-MABO, and how many
+    tubes are right or wrong in which way.
     """
     from stad_cli.scoring import score_checkpoint, score_detections
 
@@ -94,16 +95,20 @@ def is_checkpoint(source: Path) -> bool:
 
 def print_scores(evaluation: "Evaluation", *, as_json: bool) -> None:
     """The tables, or one JSON object, on stdout."""
-    result, tubes = evaluation.result, evaluation.video_result
+    result, tubes, types = evaluation.result, evaluation.video_result, evaluation.tube_types
     if as_json:
         content = json.loads(result.to_json()) | {"actor_AP": _plain(evaluation.actor_result.mean)}
         if tubes is not None:
             content["tubes"] = json.loads(tubes.to_json())
+        if types is not None:
+            content["tube_types"] = types.to_dict()
         sys.stdout.write(json.dumps(content) + "\n")
         return
     sys.stdout.write(result.table() + "\n")
     if tubes is not None:
         sys.stdout.write("\n" + tubes.table() + "\n")
+    if types is not None:
+        sys.stdout.write("\n" + types.table() + "\n\n")
     sys.stdout.write(summary(evaluation) + "\n")
 
 

@@ -42,16 +42,16 @@ def list_models(
     size: Annotated[int, typer.Option(min=32, help="Side of the square clip, pixels.")] = 256,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the models with their clip, parameters and multiply-adds per clip."""
+    """List the models with their clip, parameters and multiply-adds per clip.
+
+    A model that cannot take clips of this size has no costs.
+    """
     from rich.console import Console
     from rich.table import Table
 
-    from stad_models import flops, zoo
+    from stad_models import zoo
 
-    rows = [
-        (named, flops.count(named.model, size, named.length))
-        for named in map(_build, sorted(zoo.__all__))
-    ]
+    rows = [(named, _cost(named, size)) for named in map(_build, sorted(zoo.__all__))]
     if as_json:
         typer.echo(json.dumps([_json(named, cost) for named, cost in rows], indent=1))
         return
@@ -63,8 +63,8 @@ def list_models(
         table.add_row(
             named.name,
             f"{named.length} x {named.stride}",
-            f"{cost.params['total'] / 1e6:.2f}",
-            f"{cost.macs['total'] / 1e9:.2f}",
+            "-" if cost is None else f"{cost.params['total'] / 1e6:.2f}",
+            "-" if cost is None else f"{cost.macs['total'] / 1e9:.2f}",
         )
     Console(width=None if Console().is_terminal else 100).print(table)
 
@@ -154,8 +154,20 @@ def load_weights(
         typer.echo(f"wrote {out}: {len(report.loaded)} tensors")
 
 
-def _json(named: _Named, cost: "Cost") -> dict[str, object]:
+def _json(named: _Named, cost: "Cost | None") -> dict[str, object]:
+    if cost is None:
+        return {"model": named.name, "macs": None, "params": None}
     return {"model": named.name, "macs": cost.macs, "params": cost.params}
+
+
+def _cost(named: _Named, size: int) -> "Cost | None":
+    """What a model costs for its own clip; None where that is too small for it."""
+    from stad_models import flops
+
+    try:
+        return flops.count(named.model, size, named.length)
+    except (ValueError, RuntimeError):  # of torch: a kernel larger than its map
+        return None
 
 
 def _build(name: str) -> _Named:
@@ -192,7 +204,7 @@ def _check_name(name: str, known: list[str]) -> None:
         )
 
 
-_TRANSFORMER_CLIPS = {"mvit": (16, 4), "swin3d": (32, 2), "vivit": (16, 4)}
+_FAMILY_CLIPS = {"i3d": (64, 1), "mvit": (16, 4), "swin3d": (32, 2), "vivit": (16, 4)}
 
 
 def _trunk_clip(name: str) -> tuple[int, int]:
@@ -202,8 +214,8 @@ def _trunk_clip(name: str) -> tuple[int, int]:
     fast pathway, so its clip has A * B / 2 of them.
     """
     family = name.split("_", 1)[0]
-    if family in _TRANSFORMER_CLIPS:
-        return _TRANSFORMER_CLIPS[family]
+    if family in _FAMILY_CLIPS:
+        return _FAMILY_CLIPS[family]
     found = re.search(r"_(\d+)x(\d+)", name)
     if found is None:
         raise ValueError(f"{name}: a trunk's name must say its clip, such as ..._8x8")

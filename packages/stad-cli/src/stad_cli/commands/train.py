@@ -27,6 +27,12 @@ def train(  # noqa: PLR0913 - one parameter per option of the command
             "backbone (see: stad models load)."
         ),
     ] = None,
+    clip_weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Public weights of the 3D trunk of a detector that has one beside (STMA)."
+        ),
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. optim.lr=0.01."),
@@ -55,6 +61,7 @@ def train(  # noqa: PLR0913 - one parameter per option of the command
         out=out or Path("runs") / resolved.name,
         resume=resume,
         weights=weights,
+        clip_weights=clip_weights,
         device=device,
         say=_say,
         quiet=False,

@@ -18,6 +18,7 @@ from stad_cli.engine.collectors.maps import MapCollector
 from stad_cli.engine.collectors.tubelets import TubeletCollector
 from stad_cli.engine.collectors.tubes import TubeCollector
 from stad_data import ActionClasses, Clip, VideoAnnotation, windows
+from stad_data.clip_flow import FlowClips
 from stad_data.clip_masks import BoxMasks, with_masks
 from stad_data.clip_samples import tubelet_samples
 from stad_data.clips import ClipMaker, FrameSource, centred
@@ -29,7 +30,9 @@ def clip_maker(recipe: Recipe) -> ClipMaker:
     """What makes the clip of a sample; it can be sent to a worker."""
     clip = recipe.clip
     if clip.form == "tubelet":
-        return partial(windows.tubelet, boxes=clip.tubelet)
+        tubelets = partial(windows.tubelet, boxes=clip.tubelet)
+        flow = recipe.data.flow
+        return tubelets if flow is None else FlowClips(flow, make=tubelets)
     return {"keyframe": centred, "video": whole_video, "map": masked}[clip.form]
 
 

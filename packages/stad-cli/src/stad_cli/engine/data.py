@@ -1,7 +1,7 @@
 """From a recipe and a folder to batches on a device."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from stad_cli.engine.batch_loader import load_batches
 from stad_cli.engine.clip_forms import clip_maker, training_samples
 from stad_cli.engine.distributed import Processes
 from stad_cli.engine.external_proposals import ExternalProposals, wanted_proposals
+from stad_cli.engine.labelled_videos import labelled_videos
 from stad_data import Dataset, VideoAnnotation, transforms
 from stad_data.clip_tracks import ClipTracks
 from stad_data.clips import FrameSource
@@ -24,8 +25,10 @@ from stad_data.frame_cache import cache_videos
 from stad_data.loading import Batch, ClipDataset, Transform, collate
 from stad_data.mixing import MixUp
 from stad_data.sampling import EpochBatches, Key, balanced_weights
+from stad_data.shard_frames import open_shards
 from stad_data.synthetic.dense_truth import read_dense_truth
 from stad_eval import InputError
+from stad_models.detectors.snippets import flow_images, stacked_flow
 from stad_models.structures import Targets, TrackTargets
 
 # The trunks' public weights were trained on frames normalised by these (of frames in [0, 1]).
@@ -35,7 +38,14 @@ UNDECIDED = 255
 """What a mask holds where it is not known whose a pixel is."""
 
 
-def open_dataset(name: str, root: Path, *, split: int = 1, missing: Missing = "refuse") -> Dataset:
+def open_dataset(
+    name: str,
+    root: Path,
+    *,
+    split: int = 1,
+    missing: Missing = "refuse",
+    index: Path | None = None,
+) -> Dataset:
     """Read a dataset's annotations from its folder.
 
     Args:
@@ -43,6 +53,7 @@ def open_dataset(name: str, root: Path, *, split: int = 1, missing: Missing = "r
         root: The folder, or the one file of datasets that have one.
         split: Where the dataset has several.
         missing: What to do about annotated videos without a file.
+        index: File that keeps AVA's annotation.
 
     Raises:
         InputError: Unknown name, no such folder, or files that are not of this layout.
@@ -52,18 +63,27 @@ def open_dataset(name: str, root: Path, *, split: int = 1, missing: Missing = "r
         raise InputError(
             "no such data folder", path=root, remedy="name the dataset's folder by --data"
         )
-    return dataset_forms.read(form, root, dataset_forms.Reading(split=split, missing=missing))
+    reading = dataset_forms.Reading(split=split, missing=missing, index=index)
+    return dataset_forms.read(form, root, reading)
 
 
 def dataset_of(recipe: Recipe, root: Path) -> Dataset:
     """The recipe's dataset, cut to `data.videos` where that names some.
 
     Raises:
-        InputError: See `open_dataset`; a video of `data.videos` that is not there; `data.dense` for
-            a set without dense truth.
+        InputError: See `open_dataset`; videos that are neither files nor in `data.shards`; a video
+            of `data.videos` that is not there; `data.dense` for a set without dense truth.
     """
     data = recipe.data
-    dataset = open_dataset(data.dataset, root, split=data.split, missing=data.missing)
+    dataset = open_dataset(
+        data.dataset,
+        root,
+        split=data.split,
+        missing="keep" if data.shards else data.missing,
+        index=Path(data.index) if data.index else None,
+    )
+    if data.shards:
+        dataset = _with_frames(dataset, open_shards(data.shards), data)
     if recipe.data.dense:
         dense = read_dense_truth(root, dataset.train, part="train")
         dataset = replace(dataset, train=dense)
@@ -82,6 +102,34 @@ def dataset_of(recipe: Recipe, root: Path) -> Dataset:
         dataset,
         train=tuple(annotation for annotation in dataset.train if annotation.video in wanted),
         test=tuple(annotation for annotation in dataset.test if annotation.video in wanted),
+    )
+
+
+def _with_frames(dataset: Dataset, shards: Container[str], data: DataSection) -> Dataset:
+    """The dataset without the videos that are nowhere, where the recipe lets them be skipped.
+
+    Raises:
+        InputError: There are such videos, and the recipe refuses them.
+    """
+    absent = {
+        annotation.video: annotation
+        for annotation in (*dataset.train, *dataset.test)
+        if annotation.video not in shards and not annotation.path.exists()
+    }
+    if absent and data.missing == "refuse":
+        video, annotation = next(iter(absent.items()))
+        raise InputError(
+            f"{len(absent)} annotated videos are neither in data.shards nor files",
+            path=data.shards,
+            expected=f"{video}, or {annotation.path}",
+            found="neither",
+            remedy="write their shards too (`stad data shard`), or go on without them by"
+            ' data.missing="skip"',
+        )
+    return replace(
+        dataset,
+        train=tuple(each for each in dataset.train if each.video not in absent),
+        test=tuple(each for each in dataset.test if each.video not in absent),
     )
 
 
@@ -105,13 +153,16 @@ def frame_caches(
     *,
     seen: Callable[[int], None] = lambda _: None,
 ) -> dict[str, FrameSource]:
-    """Every video decoded into memory, where the recipe says `cache`; else nothing.
+    """Frames by video: decoded into memory where the recipe says `cache`, else out of its shards.
 
-    `seen` is told 1 after every video.
+    Nothing where it says neither. `seen` is told 1 after every decoded video.
 
     Raises:
-        InputError: A video that cannot be read, or more frames than `cache_gib` has room for.
+        InputError: A video that cannot be read, more frames than `cache_gib` has room for, or no
+            shards where the recipe says.
     """
+    if data.shards:
+        return dict(open_shards(data.shards))
     if not data.cache:
         return {}
     videos = tuple(annotations)
@@ -141,8 +192,33 @@ def training_batches(
     Raises:
         InputError: No training sample; while iterating, whatever is wrong with a video.
     """
-    videos = part_of(dataset, "train")
+    clips, order = training_clips(recipe, dataset, group, start=start, caches=caches)
+    pinned = group.device.type == "cuda"
+    make = _Collated(clips, wanted_proposals(recipe, "train_inputs", clips.annotations))
+    return load_batches(make, order, workers=recipe.run.workers, pinned=pinned)
+
+
+def training_clips(
+    recipe: Recipe,
+    dataset: Dataset,
+    group: Processes,
+    *,
+    start: int,
+    caches: Mapping[str, FrameSource],
+) -> tuple[ClipDataset, EpochBatches]:
+    """The labelled clips of training, and which of them make this process's batches.
+
+    Raises:
+        InputError: No training sample.
+    """
+    videos = labelled_videos(recipe.data, part_of(dataset, "train"))
     samples = training_samples(recipe, videos)
+    if not len(samples) and recipe.clip.form == "tubelet":
+        raise InputError(
+            f"the train part of {dataset.name} has no {recipe.clip.tubelet} annotated frames in a "
+            "row that no actor enters or leaves",
+            remedy="set clip.tubelet to fewer frames, or data.skip_empty=false",
+        )
     if not len(samples):
         raise InputError(
             f"the train part of {dataset.name} has no annotated actor",
@@ -171,9 +247,7 @@ def training_batches(
         caches=caches,
         make=clip_maker(recipe),
     )
-    pinned = group.device.type == "cuda"
-    make = _Collated(clips, wanted_proposals(recipe, "train_inputs", videos))
-    return load_batches(make, order, workers=recipe.run.workers, pinned=pinned)
+    return clips, order
 
 
 def evaluation_batches(
@@ -249,14 +323,25 @@ def test_transform(recipe: Recipe) -> Transform:
 
 
 def normalise(clips: Tensor) -> Tensor:
-    """Frames uint8 of any shape as the float32 that every model here was trained on."""
+    """Frames in [0, 255] of any shape as the float32 that every model here was trained on."""
     return clips.float().sub_(255.0 * MEAN).mul_(1.0 / (255.0 * SPREAD))
 
 
-def to_device(batch: Batch, device: torch.device) -> tuple[Tensor, Targets]:
-    """A batch as a detector takes it: moved as bytes, normalised where it computes."""
+def model_input(batch: Batch, device: torch.device) -> Tensor:
+    """Clips as a detector takes them: moved as bytes, normalised where it computes.
+
+    `[N, 3, T, H, W]`; where the batch has flow 18 channels, stacked images of it below the colours.
+    """
     clips = normalise(batch.clips.to(device, non_blocking=True))
-    return clips, targets_of(batch).to(device)
+    if batch.flow is None:
+        return clips
+    images = flow_images(batch.flow.to(device, non_blocking=True))
+    return torch.cat([clips, stacked_flow(normalise(images))], dim=1)
+
+
+def to_device(batch: Batch, device: torch.device) -> tuple[Tensor, Targets]:
+    """A batch as a detector takes it."""
+    return model_input(batch, device), targets_of(batch).to(device)
 
 
 def targets_of(batch: Batch) -> Targets:

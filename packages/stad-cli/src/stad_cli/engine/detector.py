@@ -9,10 +9,11 @@ from typing import Any, cast, get_args, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from stad_cli.config import ClipSection, ModelSection, nearest
+from stad_cli.config import ClipSection, ModelSection, Recipe, nearest
 from stad_data import ActionClasses
 from stad_eval import InputError
 from stad_models import zoo
+from stad_models.zoo.tubelets import FLOW_CHANNELS
 
 # What the dataset and the [clip] section decide, not [model.options].
 _ELSEWHERE = (
@@ -57,6 +58,26 @@ def build_detector(section: ModelSection, clip: ClipSection, classes: ActionClas
             found=str(error),
             remedy="see [model.options] in the recipe",
         ) from error
+
+
+def check_channels(model: nn.Module, recipe: Recipe) -> None:
+    """Check that a network takes what the recipe's clips hold: colours, or flow with them.
+
+    Raises:
+        InputError: It does not.
+    """
+    takes: int = getattr(model, "channels_in", 3)
+    if recipe.data.flow is not None and takes != 3 + FLOW_CHANNELS:
+        raise InputError(
+            f"{recipe.model.name} takes no optical flow",
+            found=f"data.flow = {recipe.data.flow!r}",
+            remedy="leave data.flow out, or take a model of two streams",
+        )
+    if recipe.data.flow is None and takes != 3:
+        raise InputError(
+            f"{recipe.model.name} needs optical flow",
+            remedy="compute it by `stad data flow`, and name its folder: --set data.flow=FOLDER",
+        )
 
 
 def check_model(section: ModelSection, *, path: Path | None) -> None:

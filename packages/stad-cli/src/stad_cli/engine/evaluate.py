@@ -45,7 +45,8 @@ def evaluate(
         recipe: Clip form, size, batch and IoU.
         group: This process and its peers.
         thin: Look at (and score) only every n-th video (`eval.every_nth_video`) and annotated frame
-            of a video (`eval.every_nth_frame`, of keyframes alone), as during training.
+            of a video (`eval.every_nth_frame`, of keyframes alone), as during training. With
+            frames left out no tubes are scored.
         caches: Frames by video name; made here where the recipe says `cache` and None is given.
         seen: Told how many more clips are done.
 
@@ -83,7 +84,8 @@ def evaluate(
         tubes=whole.tubes,
     )
     looked_at_all = recipe.clip.form != "keyframe" or every == 1
-    return evaluation if looked_at_all else evaluation.on(samples)
+    # Tubes need all of their frames.
+    return evaluation if looked_at_all else evaluation.without_tubes().on(samples)
 
 
 def evaluated_videos(
@@ -101,7 +103,8 @@ def thinned(evaluation: Evaluation, dataset: Dataset, recipe: Recipe) -> Evaluat
     if every == 1 and thin.every_nth_video == 1:
         return evaluation
     samples = keyframe_samples(part_of(dataset, evaluation.part), every=every)
-    return evaluation.on(samples[samples[:, 0] % thin.every_nth_video == 0])
+    known = evaluation if every == 1 else evaluation.without_tubes()
+    return known.on(samples[samples[:, 0] % thin.every_nth_video == 0])
 
 
 def clips_of(recipe: Recipe, videos: Sequence[VideoAnnotation]) -> int:

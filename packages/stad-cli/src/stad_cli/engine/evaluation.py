@@ -13,17 +13,22 @@ from numpy.typing import NDArray
 from stad_data import ActionClasses, VideoAnnotation, action_tubes, truth_table
 from stad_eval import (
     Boxes,
+    ErrorTypes,
     FrameResult,
     Tubes,
     VideoResult,
     actor_ap,
     frame_map,
     stack_tubes,
+    tube_errors,
     video_map,
 )
 
 PERSON = "person"
 """The one class of the table of actors."""
+
+TUBE_IOU = (0.2, 0.3, 0.5, 0.75, "0.5:0.95")
+"""Overlaps of tubes that video-mAP is worked out at."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,7 +77,18 @@ class Evaluation:
         """Video-mAP and v-MABO under the dataset's protocol; None without tubes."""
         if self.tube_truth is None or self.tubes is None:
             return None
-        return video_map(self.tube_truth, self.tubes, self.protocol)
+        return video_map(self.tube_truth, self.tubes, self.protocol, iou=TUBE_IOU)
+
+    @cached_property
+    def tube_types(self) -> ErrorTypes | None:
+        """How many tubes are right at `iou`, and what the others are; None without tubes."""
+        if self.tube_truth is None or self.tubes is None:
+            return None
+        return tube_errors(self.tube_truth, self.tubes, self.protocol, iou=self.iou).types
+
+    def without_tubes(self) -> "Evaluation":
+        """What was found in single frames alone."""
+        return replace(self, tube_truth=None, tubes=None)
 
     def on(self, samples: NDArray[np.int64]) -> "Evaluation":
         """The same on some of the keyframes only: int64 [K, 2] rows (video number, frame).

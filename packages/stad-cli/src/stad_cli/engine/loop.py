@@ -13,7 +13,7 @@ from torch import Tensor
 from stad_cli.config import Recipe
 from stad_cli.engine.distributed import Processes, without_sync
 from stad_cli.engine.methods import Losses, Method
-from stad_cli.engine.optimisation import Optimisation, learning_rate
+from stad_cli.engine.optimisation import Optimisation
 from stad_eval import InputError
 
 
@@ -119,7 +119,7 @@ def run(
             means = window.means(group)
             _require_finite(means, done)
             window.clear()
-            entry = {"loss": means, "lr": learning_rate(optim, step), **method.report()}
+            entry = {"loss": means, "lr": optimisation.rate, **method.report()}
             rate, entry["wait"] = clock.read(done)
             entry["clips_per_s"] = rate * optim.batch * optim.accumulate * group.ranks
             events.log(done, entry)

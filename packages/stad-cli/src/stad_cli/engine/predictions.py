@@ -11,10 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from stad_cli.config import Recipe
-from stad_cli.engine.data import evaluation_batches, normalise, test_transform
+from stad_cli.config import FLOW_AHEAD, Recipe
+from stad_cli.engine.data import evaluation_batches, model_input, test_transform
 from stad_data import VideoAnnotation, VideoReader
+from stad_data.clip_flow import FlowSource, with_flow
 from stad_data.clips import FrameSource, gathered, window
+from stad_data.flow_cache import open_flow
 from stad_data.loading import ClipInfo, collate
 from stad_models.streaming import TubeletDetector, video_tubelets
 from stad_models.structures import Prediction, Tubelets
@@ -31,6 +33,7 @@ def predictions(
     *,
     caches: Mapping[str, FrameSource],
     device: torch.device,
+    flows: Mapping[str, FlowSource] | None = None,
 ) -> Iterator[tuple[ClipInfo, Prediction]]:
     """What the model finds at each sample, in order, and where that is.
 
@@ -44,9 +47,10 @@ def predictions(
         samples: int64 [S, 2], rows (video number, frame); those of a video in a row.
         caches: Frames by video name, for the videos it names.
         device: Where the model is.
+        flows: Optical flow by video name, where the recipe says `flow`; None reads its folder.
 
     Raises:
-        InputError: A video that cannot be read.
+        InputError: A video that cannot be read, or its flow.
     """
     if recipe.clip.form == "tubelet" and is_streamable(model):
         for number in np.unique(samples[:, 0]).tolist():
@@ -54,8 +58,9 @@ def predictions(
             source = caches.get(annotation.video)
             opened = nullcontext(source) if source is not None else _open(annotation)
             wanted = {*samples[samples[:, 0] == number, 1].tolist()}
+            flow = _flow(recipe, annotation, flows)
             with opened as frames:
-                found = streamed(model, recipe, annotation, frames, device=device)
+                found = streamed(model, recipe, annotation, frames, flow=flow, device=device)
                 yield from ((info, one) for info, one in found if info.frame in wanted)
         return
     batches = evaluation_batches(
@@ -63,7 +68,7 @@ def predictions(
     )
     detect: Callable[..., list[Prediction]] = model
     for batch in batches:
-        clips = normalise(batch.clips.to(device))
+        clips = model_input(batch, device)
         if batch.proposals is None:
             found = detect(clips)
         else:
@@ -73,6 +78,14 @@ def predictions(
 
 def _open(annotation: VideoAnnotation) -> VideoReader:
     return VideoReader(annotation.path, gaps=annotation.gaps)
+
+
+def _flow(
+    recipe: Recipe, annotation: VideoAnnotation, flows: Mapping[str, FlowSource] | None
+) -> FlowSource | None:
+    if recipe.data.flow is None:
+        return None
+    return open_flow(recipe.data.flow, annotation) if flows is None else flows[annotation.video]
 
 
 def is_streamable(model: nn.Module) -> bool:
@@ -86,19 +99,25 @@ def streamed(
     annotation: VideoAnnotation,
     source: FrameSource,
     *,
+    flow: FlowSource | None,
     device: torch.device,
 ) -> Iterator[tuple[ClipInfo, Tubelets]]:
     """Tubelets around every frame of a video, in one pass."""
     transform, rng = test_transform(recipe), np.random.default_rng(0)
     infos: list[ClipInfo] = []
+    end = annotation.num_frames
 
     def chunks() -> Iterator[torch.Tensor]:
-        for start in range(0, annotation.num_frames, CHUNK):
-            indices = np.arange(start, min(start + CHUNK, annotation.num_frames))
-            clip = gathered(annotation, start, indices, source=source)
-            batch = collate([transform(clip, rng)])
+        for start in range(0, end, CHUNK):
+            stop = min(start + CHUNK, end)
+            # The stack of flow of a chunk's last frames reaches over its end.
+            reach = stop if flow is None else stop + FLOW_AHEAD
+            clip = gathered(
+                annotation, start, np.arange(start, reach).clip(max=end - 1), source=source
+            )
+            batch = collate([transform(clip if flow is None else with_flow(clip, flow), rng)])
             infos[:] = batch.clips_info
-            yield normalise(batch.clips[0].transpose(0, 1).to(device))
+            yield model_input(batch, device)[0, :, : stop - start].transpose(0, 1)
 
     detector: TubeletDetector = model  # pyright: ignore[reportAssignmentType] - is_streamable
     for frame, tubelets in video_tubelets(detector, chunks(), batch=recipe.eval.batch):

@@ -27,6 +27,21 @@ def is_own_checkpoint(path: Path) -> bool:
     return isinstance(content, dict) and cast("dict[str, Any]", content).get("format") == FORMAT
 
 
+def clip_trunk(model: nn.Module) -> nn.Module:
+    """The 3D trunk that a detector has beside its backbone.
+
+    Raises:
+        InputError: It has none.
+    """
+    trunk = getattr(model, "clip_backbone", None)
+    if not isinstance(trunk, nn.Module):
+        raise InputError(
+            f"{type(model).__name__} has no 3D trunk beside its backbone, as it is set up",
+            remedy="leave --clip-weights out, or set model.options.aggregation=true",
+        )
+    return trunk
+
+
 def load_public(
     model: nn.Module, path: Path, *, layout: str = "auto", require: Required = "backbone"
 ) -> LoadReport:

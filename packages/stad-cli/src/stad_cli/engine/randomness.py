@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.utils import deterministic as _deterministic
 
 from stad_cli.engine.distributed import Processes
 
@@ -24,12 +25,17 @@ def reproducible(*, seed: int, threads: int, group: Processes) -> Generator[None
     cores = os.cpu_count() or 1
     torch.set_num_threads(max(1, min(threads, cores) // group.local_ranks))
     seed_all(seed)
+    memory: Any = _deterministic  # a module whose attribute is a property
+    fills = memory.fill_uninitialized_memory
     if group.device.type == "cpu":
         torch.use_deterministic_algorithms(True, warn_only=True)
+        # Nothing here reads memory before writing it, and filling it takes a tenth of a step.
+        memory.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(deterministic, warn_only=warning)
+        memory.fill_uninitialized_memory = fills
         torch.set_num_threads(before)
 
 

@@ -14,13 +14,14 @@ from stad_cli.config import Recipe
 from stad_cli.engine import checkpoint, loop
 from stad_cli.engine.computation import multiplication, prepare
 from stad_cli.engine.data import dataset_of, frame_caches, part_of
-from stad_cli.engine.detector import build_detector
+from stad_cli.engine.detector import build_detector, check_channels
 from stad_cli.engine.distributed import Device, Processes, processes
 from stad_cli.engine.evaluate import clips_of, evaluate, thinned
 from stad_cli.engine.evaluation import Evaluation
+from stad_cli.engine.memory import keep_freed_memory
 from stad_cli.engine.methods import Method, TrainingData, build_method
 from stad_cli.engine.optimisation import Optimisation
-from stad_cli.engine.public_weights import is_own_checkpoint, load_public
+from stad_cli.engine.public_weights import clip_trunk, is_own_checkpoint, load_public
 from stad_cli.engine.randomness import random_state, reproducible, restore_random_state
 from stad_cli.engine.run_folder import RunFolder
 from stad_cli.engine.run_log import RunLog
@@ -80,6 +81,7 @@ def train(  # noqa: PLR0913 - the command's options, and whom to tell
     out: Path,
     resume: bool = False,
     weights: Path | None = None,
+    clip_weights: Path | None = None,
     device: Device = "auto",
     say: Say = _silent,
     quiet: bool = True,
@@ -98,6 +100,7 @@ def train(  # noqa: PLR0913 - the command's options, and whom to tell
         resume: Go on from `out`'s newest checkpoint, or begin where there is none yet.
         weights: What to begin with: a checkpoint of the same model and classes, or public weights
             of the backbone (`stad_models.weights.load`).
+        clip_weights: Public weights of the 3D trunk of a detector that has one beside its backbone.
         device: "auto" takes CUDA where it is usable.
         say: Told one line at a time what happens.
         quiet: Show no progress.
@@ -112,6 +115,8 @@ def train(  # noqa: PLR0913 - the command's options, and whom to tell
         folder = RunFolder(out)
         folder.claim(resume=resume)
         group.barrier()  # nobody writes before everybody has looked
+        if group.device.type == "cpu":
+            keep_freed_memory()
         with (
             reproducible(seed=recipe.run.seed, threads=recipe.run.threads, group=group),
             multiplication(tf32=recipe.optim.tf32),
@@ -119,7 +124,7 @@ def train(  # noqa: PLR0913 - the command's options, and whom to tell
             run = _Run(recipe, data, folder, group, say=say if group.leads else _silent)
             run.quiet = quiet or not group.leads
             run.stop = stop
-            run.load(resume=resume, weights=weights)
+            run.load(resume=resume, weights=weights, clip_weights=clip_weights)
             return run.train()
 
 
@@ -136,6 +141,7 @@ class _Run:
         self.dataset: Dataset = dataset_of(recipe, data)
         part_of(self.dataset, recipe.eval.part)
         self.model: nn.Module = build_detector(recipe.model, recipe.clip, self.dataset.classes)
+        check_channels(self.model, recipe)
         self.model = prepare(self.model.to(group.device), recipe, group)
         self.method: Method
         self.optimisation: Optimisation
@@ -148,12 +154,14 @@ class _Run:
         self.seconds_before = 0.0
         self.start = time.monotonic()
 
-    def load(self, *, resume: bool, weights: Path | None) -> None:
+    def load(self, *, resume: bool, weights: Path | None, clip_weights: Path | None = None) -> None:
         """Bring network, method and optimiser into the state that the run starts from."""
         recipe, group, last = self.recipe, self.group, self.folder.last
         state = checkpoint.load(last) if resume and last.exists() else None
         if state is None and weights is not None:
             self._begin_with(weights)
+        if state is None and clip_weights is not None:
+            self.say(str(load_public(clip_trunk(self.model), clip_weights)))
         self.method = build_method(recipe, self.model, group)
         self.optimisation = Optimisation(recipe.optim, self.model, group.device)
         if group.leads:
@@ -225,7 +233,7 @@ class _Run:
     def _decode(self) -> dict[str, FrameSource]:
         """Both parts that this run looks at, decoded into memory where the recipe says so."""
         if not self.recipe.data.cache:
-            return {}
+            return frame_caches((), self.recipe.data)
         videos = {
             annotation.video: annotation
             for part in ("train", self.recipe.eval.part)

@@ -17,7 +17,8 @@ from torch.export import Dim, ExportedProgram
 from stad_cli.config import ClipSection, ModelSection
 from stad_cli.engine.checkpoint import classes_table
 from stad_cli.engine.data import MEAN, SPREAD
-from stad_cli.export.graphs import Graph, Run, cut
+from stad_cli.export.graph import Graph, Method, Run
+from stad_cli.export.graphs import cut
 from stad_cli.export.running import FORMAT, VERSION, graph_path, open_graph
 from stad_cli.json_file import write_json
 from stad_cli.machine import describe_versions
@@ -134,7 +135,7 @@ def require_onnx() -> None:
 
 def _traced(graph: Graph) -> ExportedProgram:
     shapes: Any = tuple({0: Dim.DYNAMIC} for _ in graph.inputs)
-    if graph.name == "classify":
+    if isinstance(graph.module, Method):
         shapes = (shapes,)  # its forward takes its inputs as *inputs
     try:
         with _quiet(), torch.no_grad():

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from stad_cli.config import ClipSection, ModelSection
 from stad_cli.engine.checkpoint import classes_of
 from stad_cli.engine.detector import build_detector
-from stad_cli.export.graphs import Run, join
+from stad_cli.export.graph import Run
+from stad_cli.export.graphs import join
 from stad_data import ActionClasses
 from stad_eval import InputError
 from stad_models.structures import Prediction

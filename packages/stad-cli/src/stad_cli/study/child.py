@@ -29,11 +29,12 @@ def main(folder: Path) -> int:
         order: dict[str, Any] = json.loads((folder / "order.json").read_text(encoding="utf-8"))
         # A run that lost its parent a moment ago may still be saving here.
         with alone(folder / "lock"):
-            outcome = _train(folder, order, stop=_stop(order["parent"]))
+            try:
+                outcome = _train(folder, order, stop=_stop(order["parent"]))
+            except Stopped as stopped:  # told before the folder is free for the next run
+                _say(f"stopped at step {stopped.step}")
+                return STOPPED
         _write(folder / "outcome.json", outcome)
-    except Stopped as stopped:
-        _say(f"stopped at step {stopped.step}")
-        return STOPPED
     except Exception as error:
         if os.environ.get("STAD_DEBUG") == "1":
             raise

@@ -14,8 +14,8 @@ from stad_cli.study.plot import write_plot
 from stad_cli.study.results import Results, read_results
 from stad_cli.study.runs import Ended, Runs, Say
 from stad_cli.study.slots import make_slots
-from stad_cli.study.study_file import Study
-from stad_cli.study.study_run import StudyRun, select, study_runs
+from stad_cli.study.study_file import Row, Study
+from stad_cli.study.study_run import StudyRun, row_recipe, select, study_runs
 from stad_cli.study.table import Table, make_table
 from stad_cli.study.table_text import latex, markdown, plain
 from stad_cli.whole_file import naming, whole_file
@@ -173,9 +173,21 @@ def write_tables(study: Study, runs: list[StudyRun]) -> tuple[Table, tuple[Path,
 
 
 def trial(study: Study, steps: int, out: Path) -> Study:
-    """The same study to see whether it runs: few steps, the first seed, results in `out`."""
-    short = (f"optim.steps={steps}", "eval.every=0")
-    rows = tuple(row.model_copy(update={"set": (*row.set, *short)}) for row in study.file.rows)
+    """The same study to see whether it runs: few steps, the first seed, results in `out`.
+
+    A burn-in ends after half of the steps, so that what comes after it is tried too.
+
+    Raises:
+        InputError: A row has no recipe that can be used.
+    """
+
+    def shortened(row: Row) -> Row:
+        short = [f"optim.steps={steps}", "eval.every=0"]
+        if row_recipe(study, row, study.file.seeds[0]).method.burn_in > steps // 2:
+            short.append(f"method.burn_in={steps // 2}")
+        return row.model_copy(update={"set": (*row.set, *short)})
+
+    rows = tuple(shortened(row) for row in study.file.rows)
     update: dict[str, Any] = {"rows": rows, "seeds": study.file.seeds[:1]}
     return replace(study, file=study.file.model_copy(update=update), folder=out / "try")
 

@@ -58,7 +58,7 @@ def study_runs(study: Study) -> list[StudyRun]:
     runs: dict[str, StudyRun] = {}
     for seed in study.file.seeds:
         for row in study.file.rows:
-            recipe = _recipe(study, row, seed)
+            recipe = row_recipe(study, row, seed)
             own = {**settings(recipe), **data}
             own_chosen = chosen(recipe) | data_chosen
             before = None if row.weights_of is None else runs[run_name(row.weights_of, seed)]
@@ -99,7 +99,12 @@ def select(
     ]
 
 
-def _recipe(study: Study, row: Row, seed: int) -> Recipe:
+def row_recipe(study: Study, row: Row, seed: int) -> Recipe:
+    """The recipe of a row with a seed, its overrides applied.
+
+    Raises:
+        InputError: It cannot be used.
+    """
     name = row.recipe or study.file.recipe
     source = study.path.parent / name if name.endswith(".toml") else name
     try:

@@ -33,6 +33,18 @@ def empty_parts(dataset: Dataset, *, skipped: bool) -> list[Problem]:
     return found
 
 
+def left_out(dataset: Dataset) -> list[Problem]:
+    """What the reader passed over, in its own words."""
+    return problems(
+        "left-out",
+        "warning",
+        "kind of rows is not read",
+        [Example(found=line) for line in dataset.left_out],
+        "nothing, if that is meant (AVA scores 60 of its 80 actions); else name a label map that"
+        " has them (--labels)",
+    )
+
+
 def empty_classes(dataset: Dataset) -> list[Problem]:
     """Classes that a part never shows, where it shows others."""
     found: list[Problem] = []

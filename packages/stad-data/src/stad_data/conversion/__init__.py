@@ -25,7 +25,7 @@ def convert(
     part: Literal["all", "train", "test"] = "all",
     corners: Corners = "half-open",
 ) -> list[str]:
-    """Write a dataset in another form; what that form cannot hold of it, one line each.
+    """Write a dataset in another form; what was not read or that form cannot hold, one line each.
 
     Args:
         dataset: What to write, from any reader. Videos are not opened.
@@ -53,4 +53,4 @@ def convert(
     if part != "all":
         keep = {"train": dataset.train, "test": dataset.test}
         dataset = replace(dataset, **{other: () for other in keep if other != part})
-    return writers[to](dataset, Path(out))
+    return [*dataset.left_out, *writers[to](dataset, Path(out))]

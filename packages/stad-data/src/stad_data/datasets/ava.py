@@ -1,10 +1,12 @@
 """AVA, and any set in its layout: keyframes at whole seconds, several actions per person.
 
 ``<root>/videos/<id>.mp4`` (or ``.mkv``, ``.webm``, ``.avi``) and ``<root>/annotations/`` with
-``train.csv``, ``val.csv``, ``label_map.pbtxt`` and, where some seconds are to be left out,
-``train_excluded_timestamps.csv``, ``val_excluded_timestamps.csv``. The names of the published files
-(``ava_train_v2.2.csv``, ``ava_action_list_v2.2*.pbtxt``, ``ava_val_excluded_timestamps_v2.2.csv``
-...) are taken as well, and a single CSV file in place of the folder.
+``train.csv``, ``val.csv`` (or one of the two), ``label_map.pbtxt`` and, where some seconds are to
+be left out, ``train_excluded_timestamps.csv``, ``val_excluded_timestamps.csv``. The names of the
+published files (``ava_train_v2.2.csv``, ``ava_action_list_v2.2*.pbtxt``,
+``ava_val_excluded_timestamps_v2.2.csv`` ...) are taken as well, files that lie in the root itself,
+and a single CSV file in place of the folder. AVA itself needs no label map: without one, its ids
+have the names of its published list of 80.
 
 Rows of a CSV have no header: ``video,second,x1,y1,x2,y2,action_id,person_id``, normalised to the
 frame's width and height, one row per action; without person ids 7 columns; ``video,second`` alone
@@ -25,7 +27,7 @@ from stad_data.annotation_index import Source
 from stad_data.datasets import video_files
 from stad_data.datasets.ava_actors import merge
 from stad_data.datasets.ava_keyframes import Film, annotate, read_sizes
-from stad_data.datasets.class_lists import read_class_list
+from stad_data.datasets.ava_layout import AvaFiles, find_files, read_classes
 from stad_data.datasets.proposals import read_proposals
 from stad_data.datasets.video_files import Missing
 from stad_eval import InputError, read_ava_frames
@@ -36,11 +38,7 @@ from stad_eval.protocols import frame_protocol
 __all__ = ["read", "read_file_names", "read_proposals"]
 
 _AVA = frame_protocol("ava-v2.2")
-# Ids of AVA's 80 actions; its short label map names the 60 that are evaluated.
-_AVA_IDS = frozenset(range(1, 81))
-_PARTS = ("train", "val")
-_LABEL_MAPS = ("label_map.pbtxt", "ava_action_list_v*.pbtxt")
-_OTHER_LABEL_MAPS = ("label_map*.txt", "action_list.txt", "ava_action_list_v*.csv")
+_NAMES = {part: (f"{part}.csv", f"ava_{part}_v*.csv") for part in ("train", "val")}
 
 
 def read(
@@ -67,12 +65,13 @@ def read(
     ``(second - first_second) * fps``, rounded.
 
     Args:
-        root: Folder that holds ``annotations`` and ``videos``, or one CSV file: its videos are for
-            training if it is named ``*train*``, else for test, and are looked for in ``videos``
-            beside it.
+        root: Folder that holds ``annotations`` (or their files) and ``videos``, or one CSV file:
+            its videos are for training if it is named ``*train*``, else for test, and are looked
+            for in ``videos`` beside it.
         first_second: The second at which the video files begin: 900 for AVA's published cuts of
             15 minutes, 0 for whole films.
-        label_map: The label map, where ``annotations`` holds none or more than one.
+        label_map: The label map, where neither ``annotations`` nor the folder above it holds one,
+            or where there are several.
         missing: What to do about annotated videos without a file.
         time: What the second column counts: seconds, or frames from 0.
         size: (width, height) of videos that are not there.
@@ -87,6 +86,7 @@ def read(
             a second outside its video, or absent videos with ``missing="refuse"``.
     """
     root = Path(root)
+    files = find_files(root, names=_NAMES, label_map=label_map)
     if index is not None:
         options: dict[str, Any] = {
             "first_second": first_second,
@@ -95,28 +95,27 @@ def read(
             "size": size,
             "fps": fps,
         }
-        source = _source(root, label_map, options)
         return annotation_index.indexed(
-            index, source, lambda: read(root, label_map=label_map, **options)
+            index, _source(files, options), lambda: read(root, label_map=label_map, **options)
         )
-    folder = root.parent if root.is_file() else root / "annotations"
-    classes, known_ids = _classes(_label_map(folder) if label_map is None else Path(label_map))
-    csv_files = _csv_files(root, folder)
-    films = read_sizes(table) if (table := folder / "video_sizes.csv").is_file() else {}
+    tables = {part: read_ava_rows(path) for part, path in files.rows.items()}
+    videos = {video for rows in tables.values() for video in rows.videos}
+    classes, known_ids = read_classes(files, videos)
+    films = {} if files.sizes is None else read_sizes(files.sizes)
     default = None
     if size is not None:
         default = Film(size=size, num_frames=None, fps=fps, first_second=first_second, time=time)
     opened = Film(size=(1, 1), num_frames=None, fps=1, first_second=first_second, time=time)
 
     def annotations(part: str) -> tuple[VideoAnnotation, ...]:
-        path = csv_files.get(part)
-        if path is None:
+        if part not in tables:
             return ()
-        rows = read_ava_rows(path)
-        exclusions = None if root.is_file() else _exclusions(folder, part)
-        excluded = frozenset() if exclusions is None else read_ava_frames(exclusions)
+        path, rows = files.rows[part], tables[part]
+        excluded: frozenset[tuple[str, int]] = frozenset()
+        if part in files.exclusions:
+            excluded = frozenset(read_ava_frames(files.exclusions[part]))
         actors = merge(rows, path, classes, known_ids)
-        paths = _paths(folder.parent if root.is_dir() else folder, rows, path, missing)
+        paths = _paths(files.base, rows, path, missing)
         numbers = {name: number for number, name in enumerate(rows.videos)}
         return tuple(
             annotate(
@@ -138,7 +137,8 @@ def read(
         classes=classes,
         train=annotations("train"),
         test=annotations("val"),
-        protocol=_protocol(classes, csv_files.get("val", root)),
+        protocol=_protocol(classes, files.rows.get("val", root)),
+        left_out=_unnamed(tables.values(), classes),
     )
 
 
@@ -179,42 +179,6 @@ def _film(video: str, films: Mapping[str, Film], default: Film | None, source: P
     return film
 
 
-def _csv_files(root: Path, folder: Path) -> dict[str, Path]:
-    if root.is_file():
-        return {"train" if "train" in root.name else "val": root}
-    return {part: _one_of(folder, (f"{part}.csv", f"ava_{part}_v*.csv")) for part in _PARTS}
-
-
-def _one_of(folder: Path, patterns: Iterable[str]) -> Path:
-    """The one file that matches a pattern; none or several are the user's to mend."""
-    patterns = tuple(patterns)
-    found = sorted({path for pattern in patterns for path in folder.glob(pattern)})
-    if len(found) == 1:
-        return found[0]
-    raise InputError(
-        "no such annotation file" if not found else "more than one annotation file for one purpose",
-        path=folder,
-        expected="one file named " + " or ".join(patterns),
-        found=", ".join(path.name for path in found) or "none",
-        remedy="move the others away, or name the label map" if found else None,
-    )
-
-
-def _label_map(folder: Path) -> Path:
-    """The folder's label map: AVA's own form where it is there, else any other dialect."""
-    usual = any(path for pattern in _LABEL_MAPS for path in folder.glob(pattern))
-    others = any(path for pattern in _OTHER_LABEL_MAPS for path in folder.glob(pattern))
-    return _one_of(folder, _OTHER_LABEL_MAPS if others and not usual else _LABEL_MAPS)
-
-
-def _classes(path: Path) -> tuple[ActionClasses, frozenset[int]]:
-    """The classes, and the ids that rows may have: AVA's short map leaves 20 of its 80 out."""
-    names = read_class_list(path)
-    classes = ActionClasses(names=tuple(names), ids=names.ids, exclusive=False)
-    short_map = set(names) == set(_AVA.classes or ())
-    return classes, _AVA_IDS if short_map else frozenset(names.ids)
-
-
 def _protocol(classes: ActionClasses, val: Path) -> str:
     """AVA's own protocol for AVA's own label maps; otherwise all classes are scored."""
     evaluated = set(_AVA.classes or ())
@@ -223,26 +187,25 @@ def _protocol(classes: ActionClasses, val: Path) -> str:
     return "ava-v2.1" if "v2.1" in val.name else "ava-v2.2"
 
 
-def _exclusions(folder: Path, part: str) -> Path | None:
-    """The file of (video, second) pairs that are no keyframes, where there is one."""
-    patterns = (f"{part}_excluded_timestamps.csv", f"ava_{part}_excluded_timestamps_v*.csv")
-    if not any(path for pattern in patterns for path in folder.glob(pattern)):
-        return None
-    return _one_of(folder, patterns)
+def _unnamed(tables: Iterable[AvaRows], classes: ActionClasses) -> tuple[str, ...]:
+    """In words, the rows whose actions a short label map does not name."""
+    actions = np.concatenate([rows.action for rows in tables])
+    lost = actions[~np.isin(actions, np.array(classes.ids))]
+    if not len(lost):
+        return ()
+    ids = ", ".join(str(number) for number in np.unique(lost).tolist())
+    return (f"{len(lost):,} rows of actions that the label map does not name: {ids}",)
 
 
-def _source(root: Path, label_map: Path | str | None, options: dict[str, Any]) -> Source:
+def _source(files: AvaFiles, options: dict[str, Any]) -> Source:
     """All that `read` looks at."""
-    folder = root.parent if root.is_file() else root / "annotations"
-    files = {"label map": _label_map(folder) if label_map is None else Path(label_map)}
-    for part, path in _csv_files(root, folder).items():
-        files[part] = path
-        if root.is_dir() and (exclusions := _exclusions(folder, part)) is not None:
-            files[f"{part} exclusions"] = exclusions
-    if (sizes := folder / "video_sizes.csv").is_file():
-        files["sizes"] = sizes
-    base = folder if root.is_file() else root
-    return Source(root=base, files=files, folders={"videos": base / "videos"}, options=options)
+    named = {part: path for part, path in files.rows.items()}
+    named |= {f"{part} exclusions": path for part, path in files.exclusions.items()}
+    for name, path in (("label map", files.label_map), ("sizes", files.sizes)):
+        if path is not None:
+            named[name] = path
+    folders = {"videos": files.base / "videos"}
+    return Source(root=files.base, files=named, folders=folders, options=options)
 
 
 def _seconds(rows: AvaRows, video: int, excluded: frozenset[tuple[str, int]]) -> NDArray[np.int64]:

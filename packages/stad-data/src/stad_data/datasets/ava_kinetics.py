@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from stad_data.annotation import ActionClasses, Dataset, VideoAnnotation
+from stad_data.annotation import Dataset, VideoAnnotation
 from stad_data.datasets import video_files
 from stad_data.datasets.ava_actors import merge
 from stad_data.datasets.ava_keyframes import Film, annotate
-from stad_data.datasets.class_lists import read_class_list
+from stad_data.datasets.ava_layout import AVA_IDS, find_files, read_classes
 from stad_data.datasets.video_files import Missing
 from stad_eval import InputError
 from stad_eval.formats import files
@@ -28,8 +28,10 @@ from stad_eval.formats.ava_csv import AvaRows
 from stad_eval.formats.ava_rows import finite_number
 
 _CUT = re.compile(r"(.+)_(\d{6})_(\d{6})\.\w+")
-_NAMES = {"train": "kinetics_train", "test": "kinetics_val"}
-_AVA_IDS = frozenset(range(1, 81))
+_NAMES = {
+    part: (f"kinetics_{part}.csv", f"kinetics_{part}_v*.csv", f"ava_kinetics_{part}*.csv")
+    for part in ("train", "val")
+}
 
 
 def read(
@@ -46,8 +48,8 @@ def read(
     that the file's name gives, or from 0. ``timestamps`` are None: the seconds have decimals.
 
     Args:
-        root: Folder that holds ``annotations`` and ``videos``.
-        label_map: The label map, where ``annotations`` holds none or more than one pbtxt file.
+        root: Folder that holds ``annotations`` and ``videos``, or one CSV file, as for `ava.read`.
+        label_map: The label map, as for `ava.read`.
         missing: What to do about annotated videos without a file. With "keep" their cuts are
             taken to begin 5 seconds before their first annotated second.
         size: (width, height) of videos that are not there.
@@ -56,31 +58,22 @@ def read(
     Raises:
         InputError: As `ava.read`.
     """
-    root = Path(root)
-    folder = root / "annotations"
-    if label_map is None:
-        maps = sorted({*folder.glob("*.pbtxt")})
-        if len(maps) != 1:
-            raise InputError(
-                "no label map" if not maps else "more than one label map",
-                path=folder,
-                expected="one .pbtxt file",
-                found=", ".join(path.name for path in maps) or "none",
-                remedy="name one by label_map",
-            )
-        label_map = maps[0]
-    names = read_class_list(label_map)
-    classes = ActionClasses(names=tuple(names), ids=names.ids, exclusive=False)
-    cuts = _cuts(root / "videos")
+    files = find_files(Path(root), names=_NAMES, label_map=label_map)
+    tables = {part: read_rows(path) for part, path in files.rows.items()}
+    videos = {video for rows in tables.values() for video in rows.videos}
+    classes, known_ids = read_classes(files, videos)
+    folder = files.base / "videos"
+    cuts = _cuts(folder)
 
     def annotations(part: str) -> Iterator[VideoAnnotation]:
-        source = _csv_file(folder, _NAMES[part])
-        rows = read_rows(source)
-        # AVA's short label map lacks 20 of the 80 actions that rows may have.
-        actors = merge(rows, source, classes, frozenset(names.ids) | _AVA_IDS)
+        if part not in tables:
+            return
+        source, rows = files.rows[part], tables[part]
+        # Rows may have any of AVA's 80 actions, whatever the label map names.
+        actors = merge(rows, source, classes, known_ids | AVA_IDS)
         paths = video_files.present(
             {video: cuts.get(video, (None, 0.0))[0] for video in rows.videos},
-            expected=lambda video: root / "videos" / f"{video}.mp4",
+            expected=lambda video: folder / f"{video}.mp4",
             missing=missing,
             listed_in=source,
         )
@@ -100,7 +93,7 @@ def read(
                 raise InputError(
                     f"the frame size of video {video!r} is not known",
                     path=source,
-                    remedy="put the videos there, or give size=(width, height)",
+                    remedy="put the videos there, or give size=(width, height) (--size WxH)",
                 )
             first = cuts[video][1] if there else max(0.0, int(moments[0]) / 1000 - 5)
             yield annotate(
@@ -123,7 +116,7 @@ def read(
         name="ava-kinetics",
         classes=classes,
         train=tuple(annotations("train")),
-        test=tuple(annotations("test")),
+        test=tuple(annotations("val")),
         protocol="keyframes",
     )
 
@@ -194,18 +187,6 @@ def _values(fields: list[str], path: Path, row: int) -> list[float]:
             found=",".join(fields)[:120],
         )
     return values
-
-
-def _csv_file(folder: Path, name: str) -> Path:
-    found = sorted({*folder.glob(f"{name}.csv"), *folder.glob(f"{name}_v*.csv")})
-    if len(found) != 1:
-        raise InputError(
-            "no such annotation file" if not found else "more than one such annotation file",
-            path=folder,
-            expected=f"one file {name}.csv or {name}_v1.0.csv",
-            found=", ".join(path.name for path in found) or "none",
-        )
-    return found[0]
 
 
 def _cuts(folder: Path) -> dict[str, tuple[Path, float]]:

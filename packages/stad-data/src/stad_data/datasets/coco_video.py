@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from stad_data.annotation import ActionClasses, Dataset, Track, VideoAnnotation
 from stad_data.datasets import video_files
+from stad_data.datasets.own_files import the_json
 from stad_data.datasets.tree import Node, blaming, read_json
 from stad_data.datasets.video_files import Missing
 from stad_eval import InputError
@@ -32,15 +33,15 @@ def read(root: Path | str, *, missing: Missing = "refuse") -> Dataset:
     """The dataset. No video is opened; images of a video are its annotated frames.
 
     Args:
-        root: The JSON file. Videos are looked for beside it and in ``videos``, as files or as
-            folders of images.
+        root: The JSON file, or the folder that holds one. Videos are looked for beside it and in
+            ``videos``, as files or as folders of images.
         missing: What to do about videos without a file or images.
 
     Raises:
         InputError: No JSON, one of another form, an id that leads nowhere or stands twice, a box
             of no area, or absent videos with ``missing="refuse"``.
     """
-    path = Path(root)
+    path = the_json(Path(root))
     content = read_json(path)
     categories = _by_id(content.get("categories"))
     pairs = sorted((number, node.get("name").text()) for number, node in categories.items())

@@ -1,9 +1,10 @@
 """DAVIS 2017: objects in short films, by index masks in palette PNG files.
 
 ``<root>/Annotations/480p/<film>/00000.png`` (or ``Annotations_unsupervised``, or the film folders
-in the root itself, as results are laid out), ``<root>/JPEGImages/480p/<film>/00000.jpg``, and
-``<root>/ImageSets/2017/train.txt`` and ``val.txt`` with one film per line. Without lists the sets
-of ``<root>/db_info.yaml`` are taken, and without those all films are for training.
+in the root itself, as results are laid out, or the root is one film),
+``<root>/JPEGImages/480p/<film>/00000.jpg``, and ``<root>/ImageSets/2017/train.txt`` and ``val.txt``
+with one film per line. Without lists the sets of ``<root>/db_info.yaml`` are taken, and without
+those all films are for training.
 
 Pixel k is object k, 0 background, 255 undecided. There are no classes: all objects are ``object``.
 """
@@ -35,7 +36,7 @@ def read(
     """The dataset; ``test`` is the validation set. Every mask is read for the objects' boxes.
 
     Args:
-        root: Folder that holds the masks.
+        root: Folder that holds the masks, or the masks of one film.
         missing: What to do about films without images.
         annotations: Which annotation.
         resolution: Name of the subfolder of masks and images.
@@ -49,6 +50,8 @@ def read(
     if not masks.is_dir():
         masks = root
     there = sorted(path.name for path in _folders(masks) if any(path.glob("*.png")))
+    if not there and any(root.glob("*.png")):
+        masks, there, root = root.parent, [root.name], root.parent
     if not there:
         raise InputError(
             "no DAVIS masks",

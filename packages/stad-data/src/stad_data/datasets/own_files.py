@@ -33,3 +33,23 @@ def parts_of(folder: Path, videos: list[str]) -> tuple[list[str], list[str]]:
         InputError: As `read_parts`.
     """
     return read_parts(folder, videos) or (videos, [])
+
+
+def the_json(root: Path) -> Path:
+    """``root`` itself unless it is a folder, else the one ``.json`` file in it.
+
+    Raises:
+        InputError: A folder with none or several.
+    """
+    if not root.is_dir():
+        return root
+    found = sorted(path for path in root.glob("*.json") if path.is_file())
+    if len(found) != 1:
+        raise InputError(
+            "no JSON file" if not found else "more than one JSON file",
+            path=root,
+            expected="one .json file",
+            found=", ".join(path.name for path in found[:5]) or "none",
+            remedy="name the file itself",
+        )
+    return found[0]

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from stad_data.annotation import ActionClasses, Dataset, Track, VideoAnnotation
 from stad_data.datasets import video_files
+from stad_data.datasets.own_files import the_json
 from stad_data.datasets.tree import Node, blaming, read_json
 from stad_data.datasets.video_files import Missing
 from stad_eval import InputError
@@ -58,7 +59,7 @@ def read(root: Path | str, *, missing: Missing = "refuse") -> Dataset:
         InputError: No file or several, one of another form or version, a key that is not known, a
             value that contradicts another, or absent videos with ``missing="refuse"``.
     """
-    path = _file(Path(root))
+    path = the_json(Path(root))
     content = read_json(path)
     _only(content, _TOP)
     kind, version = content.get("format"), content.get("version")
@@ -103,21 +104,6 @@ def read(root: Path | str, *, missing: Missing = "refuse") -> Dataset:
         test=tuple(parts["test"]),
         protocol=content.get("protocol").text() if content.has("protocol") else protocol,
     )
-
-
-def _file(root: Path) -> Path:
-    if not root.is_dir():
-        return root
-    found = sorted(path for path in root.glob("*.json") if path.is_file())
-    if len(found) != 1:
-        raise InputError(
-            "no JSON file" if not found else "more than one JSON file",
-            path=root,
-            expected="one .json file",
-            found=", ".join(path.name for path in found[:5]) or "none",
-            remedy="name the file itself",
-        )
-    return found[0]
 
 
 def _only(node: Node, known: tuple[str, ...]) -> None:

@@ -9,9 +9,10 @@
 - ``<root>/finalAnnots.mat`` holds ``annot``, a struct array {num_imgs, name, tubes{ef, sf, class,
   boxes}}: here ``sf`` and ``class`` count from 1 and ``ef`` is the last frame, also from 1.
 
-Beside them ``testlist01.txt`` names the test videos of split 1; all other annotated videos are for
-training unless a ``trainlist01.txt`` names them. Without a list, all but ``trainvideos`` are for
-test.
+Beside them, or in ``splitfiles``, ``testlist01.txt`` names the test videos of split 1; all other
+annotated videos are for training unless a ``trainlist01.txt`` names them. Without a list, all but
+``trainvideos`` are for test; where the file has none either, the groups g01 to g07 are (split 2:
+g08 to g14, split 3: g15 to g21), which is what the published lists of UCF101 hold.
 
 The boxes' corners ``x, y, x + w, y + h`` run over 1 to 320 and 1 to 240 in the published files, and
 boxes that touch both borders have ``w = 319``: the corners are 1-based inclusive pixels. As 0-based
@@ -19,6 +20,7 @@ half-open boxes they are ``[x - 1, y - 1, x + w, y + h]``. The arrays are uint8 
 for that sum, and are cast first. Boxes refer to frames of 320x240, whatever size the files have.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +40,7 @@ from stad_eval.formats.tube_arrays import entry, names_of, whole_number
 from stad_eval.protocols import frame_protocol
 
 _SIZE = (320, 240)
+_GROUP = re.compile(r"/v_\w+_g(\d\d)_c\d\d$")
 _SUFFIXES = (".mp4", ".avi")
 ANNOTATION_FILES = ("pyannot.pkl", "pyannot_with_class_names.pkl", "finalAnnots.mat")
 """The files with the same tubes, in the order in which they are looked for."""
@@ -56,7 +59,8 @@ def read(
     with ``.mp4`` or ``.avi``. No video is opened. Every frame is a keyframe.
 
     Args:
-        root: Folder that holds an annotation file, the lists and ``videos``.
+        root: Folder that holds an annotation file, the lists and ``videos``, or the annotation
+            file in it.
         split: Number of the split; the lists are ``testlist<nn>.txt`` and ``trainlist<nn>.txt``.
         missing: What to do about annotated videos without a file. ``absent_videos`` tells which
             those are.
@@ -66,8 +70,7 @@ def read(
         InputError: An unreadable or inconsistent annotation file, a list that names unknown
             videos, or absent videos with ``missing="refuse"``.
     """
-    root = Path(root)
-    content = _read_annotations(_annotation_file(root, annotations))
+    root, content = _opened(Path(root), annotations)
     names = content.truth.tubes.classes
     train_names, test_names = _split(root, split, content)
     paths = video_files.present(
@@ -97,15 +100,19 @@ def absent_videos(
     Raises:
         InputError: As ``read``.
     """
-    root = Path(root)
-    content = _read_annotations(_annotation_file(root, annotations))
+    root, content = _opened(Path(root), annotations)
     train_names, test_names = _split(root, split, content)
     return [video for video in (*train_names, *test_names) if _find_video(root, video) is None]
 
 
-def _annotation_file(root: Path, given: Path | str | None) -> Path:
-    if given is not None:
-        return Path(given)
+def _opened(root: Path, given: Path | str | None) -> "tuple[Path, _Content]":
+    """The folder, and what its annotation file holds."""
+    if root.is_file():
+        root, given = root.parent, given or root
+    return root, _read_annotations(_annotation_file(root) if given is None else Path(given))
+
+
+def _annotation_file(root: Path) -> Path:
     found = next((root / name for name in ANNOTATION_FILES if (root / name).is_file()), None)
     if found is None:
         raise InputError(
@@ -247,14 +254,18 @@ def _scalar(value: object) -> int:
 
 def _split(root: Path, split: int, content: _Content) -> tuple[list[str], list[str]]:
     entries, names = content.truth.frame_counts, content.truth.tubes.classes
-    test_list = root / f"testlist{split:02d}.txt"
-    if content.train is not None and split == 1 and not test_list.is_file():
-        own = set(content.train)
-        # The published list names a few videos whose annotation was dropped in the correction.
-        train = [video for video in content.train if video in entries]
-        return train, [video for video in sorted(entries) if video not in own]
+    folder = root / "splitfiles" if (root / "splitfiles").is_dir() else root
+    test_list = folder / f"testlist{split:02d}.txt"
+    if not test_list.is_file() and not any(folder.glob("testlist*.txt")):
+        if content.train is not None and split == 1:
+            own = set(content.train)
+            # The published list names a few videos whose annotation the correction dropped.
+            train = [video for video in content.train if video in entries]
+            return train, [video for video in sorted(entries) if video not in own]
+        if (parts := _parts_by_group(entries, split)) is not None:
+            return parts
     test = _read_list(test_list, entries, names, must_know=True)
-    train_list = root / f"trainlist{split:02d}.txt"
+    train_list = folder / f"trainlist{split:02d}.txt"
     if not train_list.is_file():
         held_out = set(test)
         return sorted(video for video in entries if video not in held_out), test
@@ -267,6 +278,16 @@ def _split(root: Path, split: int, content: _Content) -> tuple[list[str], list[s
             found=", ".join(both[:3]),
         )
     return train, test
+
+
+def _parts_by_group(entries: Mapping[str, int], split: int) -> tuple[list[str], list[str]] | None:
+    """UCF101's parts by the recording in the names; None for others, or none for test."""
+    groups = {video: _GROUP.search(video) for video in sorted(entries)}
+    held_out = range(7 * split - 6, 7 * split + 1)
+    test = [video for video, group in groups.items() if group and int(group[1]) in held_out]
+    if split > 3 or not test or not all(groups.values()):
+        return None
+    return [video for video in groups if video not in set(test)], test
 
 
 def _read_list(

@@ -47,6 +47,7 @@ def read(root: Path | str, *, missing: Missing = "refuse") -> Dataset:
             path=root,
             expected="train/meta.json and train/Annotations/<video>/00000.png",
             found="none",
+            remedy="`davis` reads folders of masks without meta.json, as objects of one class",
         )
     # Reads strictly first: a key given twice would silently replace an object.
     for folder in parts.values():

@@ -11,6 +11,8 @@ from stad_data.synthetic.scene import Layout, Part, Scene, generator, simulate
 from stad_eval import InputError
 
 LAYOUTS: tuple[Layout, ...] = ("ava", "jhmdb", "ucf24")
+"""Those of action detection, which are made unless others are asked for."""
+ALL_LAYOUTS: tuple[Layout, ...] = (*LAYOUTS, "youtube-vos")
 PARTS: tuple[Part, ...] = ("train", "test")
 
 
@@ -68,8 +70,8 @@ class Parameters:
             (
                 "layouts",
                 0 < len(self.layouts) == len(set(self.layouts))
-                and set(self.layouts) <= set(LAYOUTS),
-                f"one or more of {', '.join(LAYOUTS)}, each once",
+                and set(self.layouts) <= set(ALL_LAYOUTS),
+                f"one or more of {', '.join(ALL_LAYOUTS)}, each once",
                 self.layouts,
             ),
         )
@@ -145,12 +147,12 @@ class Film:
 def plan(parameters: Parameters) -> list[Film]:
     """All the videos of a dataset, layout by layout."""
     films: list[Film] = []
-    for layout in LAYOUTS:
+    for layout in ALL_LAYOUTS:
         if layout not in parameters.layouts:
             continue
         for part in PARTS:
             count = parameters.videos if part == "train" else parameters.test_videos
-            if layout == "ava":
+            if layout in ("ava", "youtube-vos"):
                 films += [
                     Film(
                         layout=layout,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stad_data.synthetic import ava_files, jhmdb_files, ucf24_files
+from stad_data.synthetic import ava_files, jhmdb_files, ucf24_files, youtube_vos_files
 from stad_data.synthetic.films import LAYOUTS, Film, Parameters, plan
 from stad_data.synthetic.rendering import render_all
 from stad_data.synthetic.scene import Layout, Scene
@@ -49,12 +49,12 @@ def make(  # noqa: PLR0913 - each is a property of the data that a caller may wa
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> SyntheticSet:
-    """Write synthetic videos with annotations in the native layouts of AVA, JHMDB and UCF101-24.
+    """Write synthetic videos with annotations in the native layouts of public datasets.
 
-    `out/ava`, `out/jhmdb` and `out/ucf24` each hold videos of their own; `datasets.ava.read` and
-    its siblings read them. The same parameters give the same annotation files byte for byte, on any
-    number of workers. JHMDB's trimmed clips play at 30 frames per second as the originals do,
-    whatever `fps` their motion is sampled at.
+    `out/ava`, `out/jhmdb`, `out/ucf24` and `out/youtube-vos` each hold videos of their own;
+    `datasets.ava.read` and its siblings read them. The same parameters give the same annotation
+    files byte for byte, on any number of workers. JHMDB's trimmed clips play at 30 frames per
+    second as the originals do, whatever `fps` their motion is sampled at.
 
     Everything is written to a hidden folder beside `out` that is renamed at the end, so an
     interrupted run leaves nothing under `out`.
@@ -67,7 +67,8 @@ def make(  # noqa: PLR0913 - each is a property of the data that a caller may wa
         size: (width, height) in pixels, both even.
         fps: Frames per second, a whole number.
         seconds: Shortest and longest duration of untrimmed videos.
-        layouts: Which of the three to write.
+        layouts: Which of "ava", "jhmdb", "ucf24" and "youtube-vos" to write; the last one, for
+            objects that are followed by their masks, only where it is named.
         workers: Processes that render, from 1.
         progress: Called as `progress(videos done, videos in all)`.
 
@@ -131,6 +132,8 @@ def _write(
                 jhmdb_files.write(root / layout, [film for film, _ in own])
             case "ucf24":
                 ucf24_files.write(root / layout, own)
+            case "youtube-vos":
+                youtube_vos_files.write(root / layout, own)
     render_all(root, [film for film, _ in films], parameters, workers=workers, progress=progress)
     with (root / _MANIFEST).open("xb") as manifest:
         manifest.write(_manifest(parameters).encode())

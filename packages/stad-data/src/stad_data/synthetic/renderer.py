@@ -106,6 +106,20 @@ class Renderer:
         self._limbs(self.scene.actors[actor], index, mark)
         return mask
 
+    def index_mask(self, index: int) -> NDArray[np.uint8]:
+        """What is seen of each actor: uint8 [H,W], 0 no actor, n + 1 actor n.
+
+        Nearer actors hide others, as do things that stand or pass before them.
+        """
+        mask = np.zeros(self.scene.size[::-1], np.uint8)
+        for actor in self._order:
+            mask[self.mask(actor, index) > 0] = actor + 1
+        for thing in self._occluders:
+            place = self._place(thing, index)
+            if place is not None:
+                mask[place[0], place[1]] = 0
+        return mask
+
     def _layer(self, rng: np.random.Generator, parallax: float, speed: float) -> _Layer:
         """Scenery that moves with the camera as far as `parallax` says, and by itself."""
         width, height = self.scene.size
@@ -215,21 +229,35 @@ class Renderer:
 
     def _paste(self, canvas: Image, thing: _Thing, index: int) -> None:
         """Put a thing's texture where it is, to the nearest pixel."""
-        height, width = thing.texture.shape[:2]
-        left = round(float(thing.centre[index, 0])) - width // 2
-        top = round(float(thing.centre[index, 1])) - height // 2
-        right, bottom = min(left + width, canvas.shape[1]), min(top + height, canvas.shape[0])
-        x, y = max(left, 0), max(top, 0)
-        if x >= right or y >= bottom:
+        place = self._place(thing, index)
+        if place is None:
             return
+        rows, columns, left, top = place
+        height, width = thing.texture.shape[:2]
+        x, right, y, bottom = columns.start, columns.stop, rows.start, rows.stop
         part = thing.texture[y - top : bottom - top, x - left : right - left]
         if not thing.round:
-            canvas[y:bottom, x:right] = part
+            canvas[rows, columns] = part
             return
         across = ((np.arange(x, right) - left + 0.5) / width * 2 - 1) ** 2
         down = ((np.arange(y, bottom) - top + 0.5) / height * 2 - 1) ** 2
         inside = (across + down[:, None] < 1.0)[..., None]
-        np.copyto(canvas[y:bottom, x:right], part, where=inside)
+        np.copyto(canvas[rows, columns], part, where=inside)
+
+    def _place(self, thing: _Thing, index: int) -> tuple[slice, slice, int, int] | None:
+        """Rows and columns of the picture that a thing's rectangle covers, and its left and top.
+
+        None where it is outside.
+        """
+        across, down = self.scene.size
+        height, width = thing.texture.shape[:2]
+        left = round(float(thing.centre[index, 0])) - width // 2
+        top = round(float(thing.centre[index, 1])) - height // 2
+        right, bottom = min(left + width, across), min(top + height, down)
+        x, y = max(left, 0), max(top, 0)
+        if x >= right or y >= bottom:
+            return None
+        return slice(y, bottom), slice(x, right), left, top
 
 
 def _blend(one: Image, other: Image, part: np.float32) -> Image:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stad_data.synthetic import jhmdb_files, ucf24_files
+from stad_data.synthetic import jhmdb_files, ucf24_files, youtube_vos_files
 from stad_data.synthetic.films import Film, Parameters
 from stad_data.synthetic.renderer import Renderer
 from stad_data.video_writer import VideoWriter
@@ -22,7 +22,7 @@ _JHMDB_FPS = 30.0
 
 
 def video_path(root: Path, film: Film) -> Path:
-    """Where a film's video belongs under the dataset's root."""
+    """Where a film's video file belongs under the dataset's root."""
     folders = {"ava": "", "jhmdb": str(film.label), "ucf24": ""}
     if film.layout == "ucf24":
         folders["ucf24"] = ucf24_files.folder(film)
@@ -30,13 +30,16 @@ def video_path(root: Path, film: Film) -> Path:
 
 
 def render(root: Path, film: Film, parameters: Parameters) -> None:
-    """Draw one film and write its video, and its mask where the layout has masks.
+    """Draw one film and write its video, or its images, and its masks where the layout has them.
 
     Raises:
         OSError: The disk is full or cannot be written.
     """
     scene = film.scene(parameters)
     renderer = Renderer(scene, film.look(parameters))
+    if film.layout == "youtube-vos":
+        youtube_vos_files.write_film(root / film.layout, film, renderer)
+        return
     path = video_path(root, film)
     path.parent.mkdir(parents=True, exist_ok=True)
     fps = _JHMDB_FPS if film.layout == "jhmdb" else scene.fps

@@ -15,13 +15,13 @@ from stad_data.synthetic.actions import ACTIONS
 from stad_data.synthetic.body import LIMB_RADII, Pose, extents, joints
 from stad_data.synthetic.casting import Role, Stage, free_cast, single_cast
 
-Layout = Literal["ava", "jhmdb", "ucf24"]
+Layout = Literal["ava", "jhmdb", "ucf24", "youtube-vos"]
 Part = Literal["train", "test"]
 
 LEAST_INSIDE = 0.4
 
 _STREAMS: dict[str, int] = {"motion": 0, "look": 1, "deck": 2}
-_LAYOUTS: dict[Layout, int] = {"ava": 0, "jhmdb": 1, "ucf24": 2}
+_LAYOUTS: dict[Layout, int] = {"ava": 0, "jhmdb": 1, "ucf24": 2, "youtube-vos": 3}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,7 +99,8 @@ def simulate(
     Args:
         seed: Of the dataset.
         layout: Which of the datasets: free scenes ("ava"), trimmed clips of one actor ("jhmdb"),
-            untrimmed videos of one action ("ucf24").
+            untrimmed videos of one action ("ucf24"), free scenes that actors enter and leave
+            ("youtube-vos").
         part: "train" or "test".
         index: Of the video in its part.
         label: The action of a video of a single-label layout; None for free scenes.
@@ -118,7 +119,10 @@ def simulate(
     else:
         roles = single_cast(rng, label, stage, trimmed=layout == "jhmdb")
     camera_T2 = _camera(rng, stage)
-    bodies = [_embody(role, camera_T2, rng, fps) for role in roles]
+    ways = [camera_T2 for _ in roles]
+    if layout == "youtube-vos":
+        ways = [camera_T2 + way_T2 for way_T2 in _ways(roles, stage, rng)]
+    bodies = [_embody(role, way, rng, fps) for role, way in zip(roles, ways, strict=True)]
     boxes = [extents(*body) for body in bodies]
     seen = [_visible(box_T4, size) for box_T4 in boxes]
     labels = _labels(roles, seen)
@@ -134,6 +138,31 @@ def simulate(
         for n, role in enumerate(roles)
     ]
     return Scene(size=size, fps=fps, camera=camera_T2, actors=tuple(actors))
+
+
+def _ways(
+    roles: Sequence[Role], stage: Stage, rng: np.random.Generator
+) -> list[NDArray[np.float64]]:
+    """[T,2] per actor, pixels: one of three stays, one comes in late, and one leaves early.
+
+    They come from and go beyond the nearer side of the picture, a picture's width away, in two
+    seconds.
+    """
+    width = stage.size[0]
+    time_T = np.arange(stage.frames)
+    kinds = rng.permutation(("stays", "enters", "leaves"))
+    ways: list[NDArray[np.float64]] = []
+    for role, kind in zip(roles, kinds.tolist(), strict=False):
+        start = float(rng.uniform(0.15, 0.4)) * stage.frames
+        side = -width if role.walker.x.mean() < width / 2 else width
+        away_T = ((time_T - start) / (2.0 * stage.fps)).clip(0.0, 1.0)
+        away_T = 3 * away_T**2 - 2 * away_T**3  # sets out and arrives slowly
+        if kind == "stays":
+            away_T = np.zeros_like(away_T)
+        else:
+            away_T = 1.0 - away_T if kind == "enters" else (1.0 - away_T)[::-1]
+        ways.append(np.stack([side * away_T, np.zeros_like(away_T)], axis=-1))
+    return ways
 
 
 def smooth_noise(

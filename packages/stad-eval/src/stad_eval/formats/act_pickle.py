@@ -67,7 +67,14 @@ def act_truth(
     classes = names_of(entry(content, "labels", list, path), path, "labels")
     splits = entry(content, f"{part}_videos", list, path)
     if not 1 <= split <= len(splits):
-        raise InputError("no such split", path=path, expected=f"1 to {len(splits)}", found=split)
+        raise InputError(
+            "no such split",
+            path=path,
+            expected=f"1 to {len(splits)}",
+            found=split,
+            remedy="Splits count from 1 in the order of the file, whatever they are called "
+            "elsewhere: say --split 1 (in code split=1) if it holds one.",
+        )
     videos = names_of(splits[split - 1], path, f"{part}_videos[{split - 1}]")
     everything = entry(content, "gttubes", dict, path)
     counts = entry(content, "nframes", dict, path)

@@ -4,8 +4,9 @@ A pickle is a program. This reader runs it on a machine of its own, which has no
 name, call a function or set an attribute: the few names that published annotation files need
 (`numpy.ndarray`, `numpy.dtype`, `numpy.core.multiarray._reconstruct` and `scalar`, in either
 spelling of the module; `_codecs.encode` to latin-1, as old protocols write bytes) stand for fixed
-operations of this file, whose arguments are checked. Everything else is refused by name. Byte
-strings of Python 2 are read as latin-1.
+operations of this file, whose arguments are checked. Everything else is refused by name; so is
+content that nests without bounds, holds itself, or unfolds to far more than the file could hold.
+Byte strings of Python 2 are read as latin-1.
 """
 
 import io
@@ -20,6 +21,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from stad_eval.formats.files import read_bytes
+from stad_eval.formats.nesting import NestingError, check_nesting
 from stad_eval.input_error import InputError
 
 _ALLOWED = {
@@ -56,6 +58,9 @@ _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|.?)", re.S)
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", "'": "'", '"': '"'}
 _LAST_CHARACTER = 0x10FFFF
 _KEY_TYPES = (str, bytes, int, float, complex, bool, type(None), np.generic)
+
+# What is not shared takes a byte or more of the file for every value.
+_UNFOLDED_AT_LEAST, _UNFOLDED_PER_BYTE = 1_000_000, 8
 
 
 def _read_string(stream: io.BytesIO) -> str:
@@ -121,8 +126,11 @@ def loads(data: bytes, *, path: str | Path | None = None) -> object:
         InputError: as `load`.
     """
     try:
-        return _Machine().run(data)
-    except _RefusedError as error:
+        content = _Machine().run(data)
+        limit = max(_UNFOLDED_AT_LEAST, _UNFOLDED_PER_BYTE * len(data))
+        check_nesting(content, limit=limit)
+        return content
+    except (_RefusedError, NestingError) as error:
         raise InputError(
             f"refused to read this pickle: {error}",
             path=path,

@@ -15,7 +15,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from stad_models.backbones.features import Features
-from stad_models.backbones.pathway import STAGES
+from stad_models.backbones.pathway import STAGES, start_from_motion
 from stad_models.backbones.residual import Norm
 
 
@@ -34,6 +34,8 @@ class ResNext3dShape:
         expansion: channels that a bottleneck puts out per channel inside; basic blocks have none.
         cardinality: groups of the bottleneck's 3x3x3 convolution; basic blocks have none.
         block: "bottleneck" (1, 3, 1) or "basic" (3, 3).
+        motion_stem: start every second filter of the stem as a difference over time, as in
+            `PathwayShape`.
 
     Raises:
         ValueError: numbers that do not fit together.
@@ -49,6 +51,7 @@ class ResNext3dShape:
     expansion: int = 2
     cardinality: int = 32
     block: Literal["bottleneck", "basic"] = "bottleneck"
+    motion_stem: bool = False
 
     def __post_init__(self) -> None:
         if min(*self.widths, *self.depths, *self.strides, self.stem_width) < 1:
@@ -128,16 +131,13 @@ class ResNext3d(nn.Module):
         self.shape = shape or ResNext3dShape()
         numbers = self.shape
         over_time, over_space = numbers.stem_strides
-        layers: list[nn.Module] = [
-            _conv(
-                3,
-                numbers.stem_width,
-                numbers.stem_kernel,
-                stride=(over_time, over_space, over_space),
-            ),
-            norm(numbers.stem_width),
-            nn.ReLU(inplace=True),
-        ]
+        first = _conv(
+            3,
+            numbers.stem_width,
+            numbers.stem_kernel,
+            stride=(over_time, over_space, over_space),
+        )
+        layers: list[nn.Module] = [first, norm(numbers.stem_width), nn.ReLU(inplace=True)]
         if numbers.stem_pool:
             layers.append(nn.MaxPool3d(3, stride=2, padding=1))
         self.stem = nn.Sequential(*layers)
@@ -149,6 +149,8 @@ class ResNext3d(nn.Module):
         self.channels = _named(numbers.channels)
         self.frame_stride = numbers.frame_stride
         _initialise(self)
+        if numbers.motion_stem:
+            start_from_motion(first.weight)
 
     def features(self, clips: Tensor) -> Features:
         """Keyframe maps and the res5 map of clips `[N, 3, T, H, W]`."""

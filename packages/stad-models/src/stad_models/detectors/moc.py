@@ -97,7 +97,7 @@ class Moc(nn.Module):
     Attributes:
         tubelet_length: K; targets need tracks over the K middle frames of a clip.
         channels_in: channels of a clip.
-        sees_clip: whether it needs more of a clip than those frames: no.
+        sees_clip, clip_step: whether it needs more of a clip than those frames: no; 1.
         multiple: frames are padded to multiples of it.
     """
 
@@ -129,6 +129,7 @@ class Moc(nn.Module):
         self.tubelet_length = tubelet_head.length
         self.channels_in = backbone.channels_in
         self.sees_clip = False
+        self.clip_step = 1
         self.multiple = backbone.multiple
 
     def forward(

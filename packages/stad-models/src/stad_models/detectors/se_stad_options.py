@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from stad_models.detectors.action_inputs import TestInputs, TrainInputs
 
-ACTOR_POWERS = {"action": 0, "action*actor": 1, "action*actor^2": 2}
+ACTOR_POWERS = {"action": 0, "action*actor": 1, "action*actor^2": 2, "action*actor^3": 3}
 """How often the actor's score is a factor of an action's, by the name of the rule."""
 
 
@@ -41,8 +41,9 @@ class SeStadOptions:
             paper does not say; 0.8 is SlowFast's for AVA.
         action_threshold: scores below become 0.
         score: what an action's score is: its probability alone, times the actor's score, or times
-            the square of that. For FCOS the square is actor probability times centerness; it ranks
-            well placed boxes first, which tells where probabilities of actions are vague.
+            the square or cube of that. For FCOS the square is actor probability times centerness;
+            higher powers rank well placed boxes first, which tells where probabilities of actions
+            are vague.
     """
 
     train_inputs: TrainInputs = "dense"
@@ -62,7 +63,7 @@ class SeStadOptions:
     max_actors: int = 10
     external_score: float = 0.8
     action_threshold: float = 0.002
-    score: Literal["action", "action*actor", "action*actor^2"] = "action"
+    score: Literal["action", "action*actor", "action*actor^2", "action*actor^3"] = "action"
 
     def __post_init__(self) -> None:
         words = (

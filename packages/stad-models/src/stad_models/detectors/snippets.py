@@ -94,7 +94,34 @@ def unflattened(x: Tensor, length: int) -> Tensor:
     return x.unflatten(0, (-1, length))
 
 
-def stacked_flow(images: Tensor, depth: int = 5) -> Tensor:
+FLOW_SCALE = 16.0
+"""Levels of an image of flow per pixel of displacement: 8 pixels reach its end."""
+
+FLOW_DEPTH = 5
+"""How many successive images of flow a frame gets."""
+
+
+def flow_images(flow: Tensor) -> Tensor:
+    """Optical flow as images of three channels: across, down and length, 128 for stillness.
+
+    Args:
+        flow: `[N, 2, T, H, W]`, (dx, dy) in pixels from each frame to the next.
+
+    Returns:
+        `[N, 3, T, H, W]` in [0, 255], of the flow's type; to be normalised as colours are.
+
+    Raises:
+        ValueError: flow of another shape.
+
+    Source: Finding action tubes, and its public code; MOC takes the same images.
+    """
+    if flow.ndim != 5 or flow.shape[1] != 2:
+        raise ValueError(f"flow_images: flow must be [N, 2, T, H, W], found {list(flow.shape)}")
+    length = flow.square().sum(dim=1, keepdim=True).sqrt()
+    return (torch.cat((flow, length), dim=1) * FLOW_SCALE + 128.0).clamp(0.0, 255.0)
+
+
+def stacked_flow(images: Tensor, depth: int = FLOW_DEPTH) -> Tensor:
     """Optical flow as the flow stream takes it: every frame with the images of those after it.
 
     Args:

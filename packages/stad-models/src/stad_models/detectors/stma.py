@@ -58,6 +58,7 @@ class Stma(nn.Module):
         tubelet_length: K; targets need tracks over the K middle frames of a clip.
         channels_in: channels of a clip.
         sees_clip: whether it needs more of a clip than those frames.
+        clip_step: frames of a video from one clip that is looked at to the next, in a stream.
         multiple: frames are padded to multiples of it.
     """
 
@@ -76,6 +77,7 @@ class Stma(nn.Module):
     ) -> None:
         super().__init__()
         check_lengths("Stma", clip_length, tubelet_head.length)
+        _check_step(options.clip_step, clip_length, tubelet_head.length, clip_stride)
         _check_parts(tubelet_head, action_head, clip_backbone, num_classes, options)
         self.backbone = backbone
         self.tubelet_head = tubelet_head
@@ -89,6 +91,7 @@ class Stma(nn.Module):
         self.tubelet_length = tubelet_head.length
         self.channels_in = backbone.channels_in
         self.sees_clip = clip_backbone is not None
+        self.clip_step = options.clip_step
         coarse = backbone.stride * (1 if action_head is None else action_head.factor)
         self.multiple = max(backbone.multiple, coarse)
         if clip_backbone is not None and clip_backbone.strides["clip"] != coarse:
@@ -204,6 +207,18 @@ class Stma(nn.Module):
         logits_RC = self.action_logits(maps, actors.clips, actors.cells[:, actors.key])
         total = losses.action(logits_RC, actors.labels, exclusive=self.exclusive)
         return total / shared_normaliser(total.new_tensor(float(len(actors))))
+
+
+def _check_step(step: int, clip_length: int, length: int, stride: int) -> None:
+    """The K frames of a tubelet lie in the clip that it shares. Source: STMA, Sec. 2.1."""
+    first = first_of_snippet(clip_length, length)
+    before, after = first * stride, (clip_length - first - length) * stride
+    most = min(2 * before + 1, 2 * after + 2)
+    if step > most:
+        raise ValueError(
+            f"Stma: clip_step must be at most {most}, so that the {length} frames of a tubelet lie "
+            f"in the {clip_length} frames of the clip that it shares, found {step}"
+        )
 
 
 def _check_parts(

@@ -23,6 +23,9 @@ class StmaOptions:
         max_tubelets: centers per clip; None takes the paper's 10, or MOC's 100 where centers have
             classes.
         min_score: centers must score more than this; those that score 0 never count.
+        clip_step: in a streaming pass the 3D trunk looks at the clips around every so many frames
+            of the video; the tubelets between share the nearest one's map. 1 gives every tubelet
+            the clip around its own keyframe, as in training.
 
     Raises:
         ValueError: a part of the action branch without the branch.
@@ -41,6 +44,7 @@ class StmaOptions:
     size_weight: float = 0.1
     max_tubelets: int | None = None
     min_score: float = 0.0
+    clip_step: int = 1
 
     def __post_init__(self) -> None:
         if (self.motion_excitation or self.aggregation) and not self.class_agnostic:
@@ -52,6 +56,8 @@ class StmaOptions:
             raise ValueError(
                 f"StmaOptions: max_tubelets must be positive or None, found {self.max_tubelets}"
             )
+        if self.clip_step < 1:
+            raise ValueError(f"StmaOptions: clip_step must be positive, found {self.clip_step}")
 
     @property
     def is_moc(self) -> bool:

@@ -46,7 +46,7 @@ class TwoStreamMoc(nn.Module):
     Attributes:
         tubelet_length, clip_length, clip_stride, num_classes, exclusive: those of both detectors.
         channels_in: channels of a clip, 18 for images of flow stacked by fives.
-        sees_clip: no.
+        sees_clip, clip_step: no; 1.
 
     Raises:
         ValueError: detectors that differ in any of these.
@@ -75,6 +75,7 @@ class TwoStreamMoc(nn.Module):
         self.clip_stride = colour.clip_stride
         self.channels_in = colour.channels_in + flow.channels_in
         self.sees_clip = False
+        self.clip_step = 1
 
     def forward(
         self, clips: Tensor, targets: Targets | None = None

@@ -22,11 +22,13 @@ def points_of(levels: Sequence[Tensor], strides: Sequence[int]) -> Tensor:
 
 def spread(values: Sequence[object], levels: Sequence[Tensor]) -> Tensor:
     """One float value (or row of values) per level, repeated for its cells: `[L, ...]`."""
-    counts = [x.shape[2] * x.shape[3] for x in levels]
-    device = levels[0].device
-    per_level = torch.tensor(values, device=device, dtype=torch.float32)
-    repeats = torch.tensor(counts, device=device)
-    return per_level.repeat_interleave(repeats, dim=0, output_size=sum(counts))
+    per_level = torch.tensor(values, device=levels[0].device, dtype=torch.float32)
+    return torch.cat(
+        [
+            value.expand(x.shape[2] * x.shape[3], *value.shape)
+            for value, x in zip(per_level, levels, strict=True)
+        ]
+    )
 
 
 def boxes_from_distances(points_L2: Tensor, distances_L4: Tensor, strides_L: Tensor) -> Tensor:

@@ -34,8 +34,9 @@ def pool_from_pyramid(
     sides_R2 = rois_R5[:, 3:] - rois_R5[:, 1:3]
     wanted_R = sides_R2.prod(dim=1).clamp(min=0).sqrt() * (stride / size) + 1e-6
     borders = torch.tensor(strides[1:], device=wanted_R.device, dtype=wanted_R.dtype)
-    level_R = torch.bucketize(wanted_R, borders, right=True)
-    found = levels[0].new_zeros((len(rois_R5), levels[0].shape[1], resolution, resolution))
+    level_R = (wanted_R[:, None] >= borders).sum(dim=1)
+    count, channels = rois_R5.shape[0], levels[0].shape[1]
+    found = levels[0].new_zeros((count, channels, resolution, resolution))
     for number, (x, pixels) in enumerate(zip(levels, strides, strict=True)):
         (rows,) = (level_R == number).nonzero(as_tuple=True)
         found = found.index_put((rows,), _pool(x, rois_R5[rows], pixels, resolution))

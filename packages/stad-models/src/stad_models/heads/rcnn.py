@@ -16,7 +16,7 @@ from stad_models.heads.anchors import decode, encode
 from stad_models.heads.localisation import Proposals, best_boxes
 from stad_models.heads.matching import chosen, draw_weights, match, padded
 from stad_models.heads.pyramid_pooling import pool_from_pyramid
-from stad_models.heads.rpn import RegionProposals, Regions
+from stad_models.heads.rpn import AnchorVotes, RegionProposals, Regions
 from stad_models.processes import shared_normaliser
 
 WEIGHTS = (10.0, 5.0)
@@ -97,7 +97,13 @@ class Rcnn(nn.Module):
 
     def forward(self, levels: Sequence[Tensor], size: tuple[int, int]) -> RcnnOutput:
         """Pyramid maps `[N, C, H, W]`, fine to coarse, and the clip's (width, height) in pixels."""
-        regions: Regions = self.first(levels, size)
+        return self.examine(levels, self.first.votes(levels), size)
+
+    def examine(
+        self, levels: Sequence[Tensor], votes: AnchorVotes, size: tuple[int, int]
+    ) -> RcnnOutput:
+        """Choose regions by what the first stage says of its anchors, and look at each of them."""
+        regions = self.first.choose(votes, size)
         actor_NR, changes_NR4 = self._look(levels, regions.boxes_NR4)
         return RcnnOutput(
             regions=regions,
@@ -106,6 +112,13 @@ class Rcnn(nn.Module):
             levels=levels,
             size=size,
         )
+
+    def classify(self, levels: Sequence[Tensor], rois_R5: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits `[R]` and changes `[R, 4]` of boxes with their positions in the batch."""
+        pooled = pool_from_pyramid(
+            levels, rois_R5, strides=self.strides, resolution=self.second.resolution
+        )
+        return self.second(pooled)
 
     def losses(self, output: RcnnOutput, boxes: Sequence[Tensor]) -> dict[str, Tensor]:
         """Losses "region_class", "region_box" of the first stage, "actor_class", "actor_box".
@@ -154,11 +167,8 @@ class Rcnn(nn.Module):
 
     def _look(self, levels: Sequence[Tensor], boxes_NR4: Tensor) -> tuple[Tensor, Tensor]:
         """Logits `[N, R]` and changes `[N, R, 4]` of boxes of every clip."""
-        count = boxes_NR4.shape[1]
-        clips = torch.arange(len(boxes_NR4), device=boxes_NR4.device).repeat_interleave(count)
-        rois = torch.cat((clips[:, None].to(boxes_NR4), boxes_NR4.flatten(0, 1)), dim=1)
-        pooled = pool_from_pyramid(
-            levels, rois, strides=self.strides, resolution=self.second.resolution
-        )
-        actor, changes = self.second(pooled)
+        clips, count = boxes_NR4.shape[:2]
+        clip_R = torch.arange(clips, device=boxes_NR4.device).repeat_interleave(count)
+        rois_R5 = torch.cat((clip_R[:, None].to(boxes_NR4), boxes_NR4.flatten(0, 1)), dim=1)
+        actor, changes = self.classify(levels, rois_R5)
         return actor.view(-1, count), changes.view(-1, count, 4)

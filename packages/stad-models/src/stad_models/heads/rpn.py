@@ -24,6 +24,21 @@ PUBLISHED_ANCHORS = AnchorShapes(scale=8.0, steps=1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class AnchorVotes:
+    """What the network says of the anchors, before boxes are chosen.
+
+    Attributes:
+        objectness: per level, logits `[N, ...]` of anything being there.
+        changes_NA4: from the anchor to its box, see `anchors.encode`.
+        anchors_A4: xyxy in pixels.
+    """
+
+    objectness: tuple[Tensor, ...]
+    changes_NA4: Tensor
+    anchors_A4: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Regions:
     """What the first stage says of the anchors, and the regions that the second stage looks at.
 
@@ -80,15 +95,24 @@ class RegionProposals(nn.Module):
 
     def forward(self, levels: Sequence[Tensor], size: tuple[int, int]) -> Regions:
         """Pyramid maps `[N, C, H, W]`, fine to coarse, and the clip's (width, height) in pixels."""
+        return self.choose(self.votes(levels), size)
+
+    def votes(self, levels: Sequence[Tensor]) -> AnchorVotes:
+        """What the network says of all anchors: everything here that needs weights."""
         maps = [self.shared(x).relu() for x in levels]
-        objectness = [per_anchor(self.objectness(x), 1).squeeze(2) for x in maps]
-        changes_NA4 = torch.cat([per_anchor(self.box(x), 4) for x in maps], dim=1)
-        anchors_A4 = anchors_of(levels, self.strides, self.shapes)
-        boxes_NR4, real_NR = self._regions(objectness, changes_NA4, anchors_A4, size)
+        return AnchorVotes(
+            objectness=tuple(per_anchor(self.objectness(x), 1).squeeze(2) for x in maps),
+            changes_NA4=torch.cat([per_anchor(self.box(x), 4) for x in maps], dim=1),
+            anchors_A4=anchors_of(levels, self.strides, self.shapes),
+        )
+
+    def choose(self, votes: AnchorVotes, size: tuple[int, int]) -> Regions:
+        """The regions of a clip of (width, height)."""
+        boxes_NR4, real_NR = self._regions(votes, size)
         return Regions(
-            objectness_NA=torch.cat(objectness, dim=1),
-            changes_NA4=changes_NA4,
-            anchors_A4=anchors_A4,
+            objectness_NA=torch.cat(votes.objectness, dim=1),
+            changes_NA4=votes.changes_NA4,
+            anchors_A4=votes.anchors_A4,
             boxes_NR4=boxes_NR4,
             real_NR=real_NR,
         )
@@ -110,27 +134,21 @@ class RegionProposals(nn.Module):
         return {"region_class": class_loss / normaliser, "region_box": box_loss / normaliser}
 
     @torch.no_grad()
-    def _regions(
-        self,
-        objectness: Sequence[Tensor],
-        changes_NA4: Tensor,
-        anchors_A4: Tensor,
-        size: tuple[int, int],
-    ) -> tuple[Tensor, Tensor]:
+    def _regions(self, votes: AnchorVotes, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """The best boxes of every level after suppression within it, then the best of all."""
         scores: list[Tensor] = []
         rows: list[Tensor] = []
         level: list[Tensor] = []
         first = 0
-        for number, logits_NB in enumerate(objectness):
+        for number, logits_NB in enumerate(votes.objectness):
             best_NK, row_NK = logits_NB.topk(min(self.candidates, logits_NB.shape[1]), dim=1)
             scores.append(best_NK)
             rows.append(row_NK + first)
             level.append(torch.full_like(row_NK, number))
             first += logits_NB.shape[1]
         row_NK, scores_NK = torch.cat(rows, dim=1), torch.cat(scores, dim=1)
-        changes_NK4 = changes_NA4.take_along_dim(row_NK[:, :, None], dim=1)
-        boxes = decode(changes_NK4.flatten(0, 1), anchors_A4[row_NK.flatten()])
+        changes_NK4 = votes.changes_NA4.take_along_dim(row_NK[:, :, None], dim=1)
+        boxes = decode(changes_NK4.flatten(0, 1), votes.anchors_A4[row_NK.flatten()])
         boxes_NK4 = cut(boxes, size).unflatten(0, row_NK.shape)
         kept_NK = _survivors(boxes_NK4, scores_NK, torch.cat(level, dim=1))
         count = min(self.regions, row_NK.shape[1])

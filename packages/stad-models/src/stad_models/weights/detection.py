@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from torch import Tensor
 
 from stad_models.weights.caffe2 import CAFFE2
+from stad_models.weights.i3d import I3D
 from stad_models.weights.layout import Layout
 from stad_models.weights.mmaction2 import MMACTION2
 from stad_models.weights.moc import MOC
@@ -17,7 +18,7 @@ from stad_models.weights.report import WeightsError
 from stad_models.weights.resnets3d import RESNETS_3D
 from stad_models.weights.torchvision_video import TORCHVISION
 
-LAYOUTS = (PYSLOWFAST, CAFFE2, PYTORCHVIDEO, MMACTION2, TORCHVISION, MOC, RESNETS_3D)
+LAYOUTS = (PYSLOWFAST, CAFFE2, PYTORCHVIDEO, MMACTION2, TORCHVISION, MOC, RESNETS_3D, I3D)
 """Every public layout; a new one is a file of this package and a name here."""
 
 OWN = "stad"

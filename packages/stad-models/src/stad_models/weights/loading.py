@@ -76,11 +76,13 @@ class _Places:
         state: the model's tensors by name, sharing its memory.
         prefix: before the names of the backbone's.
         head: before "weight" and "bias" of the action head's linear layer, if it has one.
+        left_out: layers of the published backbone that this one, by design, ends before.
     """
 
     state: Mapping[str, Tensor]
     prefix: str
     head: str | None
+    left_out: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, model: nn.Module) -> _Places:
@@ -91,6 +93,7 @@ class _Places:
                 "use model.to_empty(device=...) first"
             )
         inside = isinstance(getattr(model, "backbone", None), nn.Module)
+        backbone = model.get_submodule("backbone") if inside else model
         heads = [
             f"{name}."
             for name, module in model.named_modules()
@@ -102,6 +105,7 @@ class _Places:
             state=state,
             prefix=_BACKBONE if inside else "",
             head=heads[0] if inside and len(heads) == 1 else None,
+            left_out=getattr(backbone, "left_out", ()),
         )
 
     def name(self, renamed: str) -> str | None:
@@ -199,6 +203,8 @@ def _plan(places: _Places, source: Source, layout: Layout) -> _Plan:
             plan.skip(key, tensor, "a head, and this model has no linear action head")
         elif name in places.state:
             plan.put(name, key, tensor, ready.notes.get(key, ""))
+        elif renamed.split(".", 1)[0] in places.left_out:
+            plan.skip(key, tensor, "a layer after the last of this backbone")
         elif key.endswith(COUNTER):
             plan.skip(key, tensor, "a counter of batches that this model does not keep")
         else:

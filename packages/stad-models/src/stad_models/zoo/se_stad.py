@@ -1,4 +1,4 @@
-"""SE-STAD's published models, and the same on any backbone."""
+"""SE-STAD on 3D ResNets: the published models and further trunks; the same on any backbone."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ from stad_models.zoo.heads import (
 )
 from stad_models.zoo.trunks import (
     Laterals,
+    slowfast_r50_4x16,
     slowfast_r50_8x8,
     slowfast_r101_8x8,
     slowfast_r101_nl_8x8,
     slowonly_r50_4x16,
+    slowonly_r50_8x8,
 )
 
 PyramidName = Literal["res34", "res345", "res234"]
@@ -62,6 +64,58 @@ def se_stad_slowonly_r50_4x16(
         recompute=recompute,
         clip_length=4,
         clip_stride=16,
+    )
+
+
+def se_stad_slowonly_r50_8x8(
+    num_classes: int,
+    *,
+    exclusive: bool = False,
+    options: SeStadOptions | None = None,
+    localisation: LocalisationName = "fcos",
+    action: ActionName = "linear",
+    pyramid: PyramidName = "res34",
+    recompute: bool = False,
+) -> SeStad:
+    """SE-STAD on SlowOnly ResNet-50 8x8; arguments as `compose`. Not in the paper."""
+    return compose(
+        slowonly_r50_8x8(),
+        num_classes,
+        exclusive=exclusive,
+        options=options,
+        localisation=localisation,
+        action=action,
+        pyramid=pyramid,
+        recompute=recompute,
+        clip_length=8,
+        clip_stride=8,
+    )
+
+
+def se_stad_slowfast_r50_4x16(
+    num_classes: int,
+    *,
+    exclusive: bool = False,
+    options: SeStadOptions | None = None,
+    localisation: LocalisationName = "fcos",
+    action: ActionName = "linear",
+    pyramid: PyramidName = "res34",
+    recompute: bool = False,
+    laterals: Laterals = "normalised",
+) -> SeStad:
+    """SE-STAD on SlowFast ResNet-50 4x16, whose slow pathway sees 4 of 32 frames.
+
+    Arguments as `compose`, and `laterals` as the trunk's. Not in the paper.
+    """
+    return compose(
+        slowfast_r50_4x16(laterals=laterals),
+        num_classes,
+        exclusive=exclusive,
+        options=options,
+        localisation=localisation,
+        action=action,
+        pyramid=pyramid,
+        recompute=recompute,
     )
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from stad_models.backbones.dla import Dla, DlaShape
 from stad_models.backbones.resnext3d import ResNext3d, ResNext3dShape
 from stad_models.detectors.moc import Moc, MocOptions
+from stad_models.detectors.snippets import FLOW_DEPTH
 from stad_models.detectors.stma import Stma
 from stad_models.detectors.stma_options import StmaOptions
 from stad_models.detectors.two_stream_moc import StreamShares, TwoStreamMoc
 from stad_models.heads.location_actions import LocationActions
 from stad_models.heads.tubelet import TubeletHead
 
-FLOW_CHANNELS = 15
+FLOW_CHANNELS = 3 * FLOW_DEPTH
 """Channels of a frame of flow: five successive images of three channels."""
 
 # The tiny models lie in memory with channels last: on a CPU the faster layout for narrow maps.
@@ -134,6 +137,35 @@ def moc_tiny(
         clip_stride=clip_stride,
     )
     return model.to(memory_format=torch.channels_last)
+
+
+def moc_tiny_two_stream(  # noqa: PLR0913 - a named builder shows its knobs
+    num_classes: int,
+    *,
+    exclusive: bool = True,
+    options: MocOptions | None = None,
+    shares: StreamShares | None = None,
+    trunk: DlaShape = TINY_DLA,
+    hidden: int = 48,
+    tubelet_length: int = 5,
+    clip_length: int | None = None,
+    clip_stride: int = 1,
+) -> TwoStreamMoc:
+    """`moc_tiny` on colour and on flow, fused late; arguments as there and `StreamShares`."""
+    colour, flow = (
+        moc_tiny(
+            num_classes,
+            exclusive=exclusive,
+            options=options,
+            trunk=replace(trunk, channels_in=channels),
+            hidden=hidden,
+            tubelet_length=tubelet_length,
+            clip_length=clip_length,
+            clip_stride=clip_stride,
+        )
+        for channels in (3, FLOW_CHANNELS)
+    )
+    return TwoStreamMoc(colour, flow, shares=shares)
 
 
 def stma_dla34_resnext101(

@@ -13,8 +13,10 @@ LINK_IOU = 0.3
 """Overlap from which boxes of two frames are one person, whatever they do."""
 FRAMES_HIDDEN = 3
 """For so many frames a person may be hidden and still be the same."""
-SMALLEST_SCORE = 0.005
-"""Tubes of a lower score are left out, as where tubelets are linked."""
+RULED_OUT = 1e-3
+"""A score of nothing counts as this in a geometric mean, beside the others of its tube."""
+SMALLEST_SCORE = 1e-4
+"""Tubes of a lower score are left out; scores that hold a power of the actor's are small."""
 
 
 def tube_of_boxes(actors: Boxes, *, stride: int = 1) -> NDArray[np.int64]:
@@ -28,12 +30,24 @@ def tube_of_boxes(actors: Boxes, *, stride: int = 1) -> NDArray[np.int64]:
 
 
 def shared_scores(tube: NDArray[np.int64], scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scores [N, C], each row the mean over the boxes of its tube [N]; [0, C] stays as it is."""
+    """Scores [N, C], each row the geometric mean over the boxes of its tube [N].
+
+    Every frame has its say, as where probabilities are multiplied: an action that one frame rules
+    out cannot be outvoted by another that is sure of it. What no frame scores stays 0; [0, C] stays
+    as it is.
+    """
     if not len(tube):
         return scores
-    count_U = np.bincount(tube)
-    sums = [np.bincount(tube, weights=column) for column in scores.T]
-    return (np.stack(sums, axis=1) / count_U[:, None])[tube]
+    count_U1 = np.bincount(tube)[:, None]
+    sums_UC = _sums(tube, np.log(scores + RULED_OUT))
+    means_UC = np.exp(sums_UC / count_U1) - RULED_OUT
+    return np.where(_sums(tube, scores) > 0, means_UC, 0.0)[tube]
+
+
+def _sums(tube: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums [U, C] of rows [N, C] over the tubes that they belong to."""
+    sums = [np.bincount(tube, weights=column).astype(np.float64) for column in values.T]
+    return np.stack(sums, axis=1)
 
 
 def tubes_of_boxes(

@@ -1,6 +1,7 @@
 """Detections at keyframes, as they are or linked. Suffix legend: N = boxes found, C = classes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ class KeyframeCollector:
         annotations: The videos; their names become the tables' `videos`, in this order.
         classes: The actions; their names become `classes`.
         link: Step between the frames that are looked at, where boxes are to be linked to tubes
-            whose mean scores all their boxes get; None leaves detections as they are.
+            whose mean scores (geometric) all their boxes get; None leaves detections as they are.
         min_tube: Fewest boxes of a tube; lowered to what a video has.
     """
 
@@ -74,6 +75,7 @@ class KeyframeCollector:
         if self._link is not None:
             tube_N = tube_of_boxes(actors, stride=self._link)
             scores_NC = shared_scores(tube_N, scores_NC)
+            actors = replace(actors, score=shared_scores(tube_N, actor_N[:, None])[:, 0])
             tubes = self._tubes(actors, tube_N, scores_NC, self._link)
         rows, labels = np.nonzero(scores_NC > 0)
         return Findings(

@@ -6,11 +6,13 @@ batches, and a line in `build_method`; a new detector needs neither.
 """
 
 from stad_cli.engine.methods.building import build_method
+from stad_cli.engine.methods.consistency import Consistency
 from stad_cli.engine.methods.method import Losses, Method, TrainingData
 from stad_cli.engine.methods.pseudo_labels import PseudoLabelling
 from stad_cli.engine.methods.supervised import Supervised, freeze_statistics
 
 __all__ = [
+    "Consistency",
     "Losses",
     "Method",
     "PseudoLabelling",

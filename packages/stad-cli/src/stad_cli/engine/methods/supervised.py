@@ -47,6 +47,7 @@ class Supervised:
 
     def batches(self, data: TrainingData, *, start: int) -> Iterator[Batch]:
         """Annotated clips."""
+        self._tell(start // data.recipe.optim.accumulate)
         return training_batches(
             data.recipe, data.dataset, data.group, start=start, caches=data.caches
         )
@@ -57,10 +58,20 @@ class Supervised:
         detector: Callable[[Tensor, Targets], Losses] = self._network
         return detector(clips, targets)
 
-    def after_update(self, step: int) -> None:  # noqa: ARG002 - the protocol's
-        """Move the averaged weights."""
+    def after_update(self, step: int) -> None:
+        """Move the averaged weights, and tell a detector that trains in phases."""
+        self._tell(step)
         if self._teacher is not None:
             self._teacher.update(self._model)
+
+    def _tell(self, step: int) -> None:
+        """Tell a detector whose losses change in the course of training how far that is.
+
+        Such a detector has a method `after_update`, as a method of training has.
+        """
+        tell: Callable[[int], None] | None = getattr(self._model, "after_update", None)
+        if tell is not None:
+            tell(step)
 
     def report(self) -> Mapping[str, Any]:
         """Nothing beside the losses."""
