@@ -205,6 +205,7 @@ def test_its_cost_is_counted_by_part():
 
 def test_it_learns_two_actions_in_one_video(moving_squares):
     clips, targets = moving_squares(3, frames=16)
+    torch.manual_seed(0)
     model = tiny(train_spans=2, importance=0.3)
     optimiser = torch.optim.AdamW(model.parameters(), weight_decay=0.0)
     steps = 70

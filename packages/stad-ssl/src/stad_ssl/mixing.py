@@ -58,8 +58,9 @@ def mix_share(chance: float, alpha: float = 0.75) -> float:
         raise ValueError(
             f"mix_share: chance must lie in [0, 1] and alpha above 0, found {chance} and {alpha}"
         )
-    # The distribution is even about 1/2, so that mirroring the draw mirrors the chance.
-    return float(betaincinv(alpha, alpha, max(chance, 1 - chance)))
+    # The distribution is even about 1/2, so that mirroring the draw mirrors the chance. The inverse
+    # may miss the middle by a rounding error.
+    return max(0.5, float(betaincinv(alpha, alpha, max(chance, 1 - chance))))
 
 
 def mixed(values: Tensor, others: Tensor, shares: Tensor) -> Tensor:
