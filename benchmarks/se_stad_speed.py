@@ -2,9 +2,12 @@
 
 The trunk: one clip of 32 frames, 256x256, batch 1. The reference is the network layer by layer, as
 PySlowFast composes it: float32, NCDHW, each convolution, normalisation and ReLU a step of its own.
-Beside it: batch normalisation folded, channels innermost, bfloat16, compiled code, and what is made
-of these. Every way must give the reference's maps: within 1e-4 of their absolute maximum in
-float32; for bfloat16 the mean error is told and must be below 2 % of the mean absolute value.
+Beside it: batch normalisation folded, channels innermost, bfloat16, compiled code, and compiled
+code with the weights built in (`compile_for_inference`, for bfloat16 under autocast). Every way
+must give the reference's maps: within 1e-4 of their absolute maximum in float32; for bfloat16 the
+mean error is told and must be below 2 % of the mean absolute value. Where the package pytorchvideo
+is installed, its SlowFast R50 for detection (fresh weights, up to the maps that its head pools) is
+timed in the same rounds.
 Ways take turns, so that a machine that slows down slows all of them; a ratio is the median over
 rounds of the reference's time in that round by the way's.
 
@@ -17,19 +20,23 @@ Prints machine, load and versions, medians and spreads. Ends with 1 where maps d
 """
 
 import argparse
+import importlib.util
+import math
 import os
 import platform
 import statistics
 import sys
 import time
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torchvision
 from torch import Tensor, nn
 
-from stad_models import fold_batch_norm, zoo
+from stad_models import compile_for_inference, fold_batch_norm, zoo
 from stad_models.backbones.features import Features
 from stad_models.detectors.se_stad import SeStad
 from stad_models.heads.localisation import suppress
@@ -90,12 +97,41 @@ def innermost(model: nn.Module) -> nn.Module:
     return model
 
 
-Way = tuple[str, str, Callable[[nn.Module], nn.Module], bool]
-"""Name, precision, what is made of the reference, and whether clips have channels innermost."""
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """One way to compute the network.
+
+    Attributes:
+        name: For the table.
+        precision: "fp32" or "bf16".
+        make: Makes the network of the reference's.
+        last: Whether clips have channels innermost.
+        autocast: Whether weights and clips stay float32, and autocast narrows them.
+    """
+
+    name: str
+    precision: str
+    make: Callable[[nn.Module], nn.Module]
+    last: bool = False
+    autocast: bool = False
+
+    def clips(self, clips: Tensor) -> Tensor:
+        """The clips as this way takes them."""
+        narrow = self.precision == "bf16" and not self.autocast
+        found = clips.bfloat16() if narrow else clips
+        return found.contiguous(memory_format=torch.channels_last_3d) if self.last else found
+
+    def context(self) -> torch.autocast:
+        """Networks run inside of it."""
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.autocast)
+
+
+REFERENCE = Way(name="reference: eager", precision="fp32", make=lambda model: model)
+PEER = Way(name="pytorchvideo: eager", precision="fp32", make=lambda model: model)
 
 
 def ways(*, compiled: bool) -> list[Way]:
-    """All ways but the reference, which takes the network as it is."""
+    """All ways but the reference, which takes the network as it is; the fastest two last."""
 
     def narrow(model: nn.Module) -> nn.Module:
         found = innermost(fold_batch_norm(model))
@@ -108,15 +144,21 @@ def ways(*, compiled: bool) -> list[Way]:
     def wide(model: nn.Module) -> nn.Module:
         return innermost(fold_batch_norm(model))
 
-    found: list[Way] = [
-        ("folded", "fp32", fold_batch_norm, False),
-        ("folded, channels last", "fp32", wide, True),
-        ("folded, channels last", "bf16", narrow, True),
+    found = [
+        Way(name="folded", precision="fp32", make=fold_batch_norm),
+        Way(name="folded, channels last", precision="fp32", make=wide, last=True),
+        Way(name="folded, channels last", precision="bf16", make=narrow, last=True),
     ]
     if compiled:
+        name = "folded, channels last, compiled"
         found += [
-            ("folded, channels last, compiled", "fp32", lambda model: built(wide(model)), True),
-            ("folded, channels last, compiled", "bf16", lambda model: built(narrow(model)), True),
+            Way(name=name, precision="fp32", make=lambda x: built(wide(x)), last=True),
+            Way(name=name, precision="bf16", make=lambda x: built(narrow(x)), last=True),
+        ]
+        name, make = "compiled for inference", compile_for_inference
+        found += [
+            Way(name=name, precision="fp32", make=make),
+            Way(name=name, precision="bf16", make=make, last=True, autocast=True),
         ]
     return found
 
@@ -129,11 +171,6 @@ def built(model: nn.Module) -> nn.Module:
     else:
         model.compile()
     return model
-
-
-def clips_for(clips: Tensor, precision: str, *, last: bool) -> Tensor:
-    found = clips.bfloat16() if precision == "bf16" else clips
-    return found.contiguous(memory_format=torch.channels_last_3d) if last else found
 
 
 @torch.inference_mode()
@@ -159,36 +196,57 @@ def told(name: str, seconds: list[float], note: str = "") -> None:
     print(f"{name:42s}{1000 * statistics.median(seconds):8.1f} ms {spread:>18s}  {note}")
 
 
+class Peer(nn.Module):
+    """The trunk of pytorchvideo's SlowFast R50 for detection, fed as ours is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from pytorchvideo.models.hub.slowfast import slowfast_r50_detection
+        self.stages = nn.Sequential(*slowfast_r50_detection(pretrained=False).model.blocks[:5])
+
+    def forward(self, clips: Tensor) -> list[Tensor]:
+        return self.stages([clips[:, :, ::4], clips])
+
+
 def trunk_table(model: nn.Module, clips: Tensor, options: argparse.Namespace) -> bool:
     """Time the ways of the trunk; whether all gave the reference's maps."""
     wanted = maps_of(model, clips)
-    runs = [("reference: eager", "fp32", model, clips)]
+    runs = [(REFERENCE, model, clips)]
     fine = True
     differences = [0.0]
-    for name, precision, make, last in ways(compiled=options.compile):
+    for way in ways(compiled=options.compile):
         started = time.perf_counter()
-        way, given = make(model), clips_for(clips, precision, last=last)
-        difference = apart(maps_of(way, given), wanted, precision)
-        if "compiled" in name:
-            print(f"({name}, {precision}: {time.perf_counter() - started:.0f} s to compile)")
-        fine &= difference <= (EXACT if precision == "fp32" else COARSE)
-        runs.append((name, precision, way, given))
+        network, given = way.make(model), way.clips(clips)
+        with way.context():
+            difference = apart(maps_of(network, given), wanted, way.precision)
+        if "compiled" in way.name:
+            print(
+                f"({way.name}, {way.precision}: {time.perf_counter() - started:.0f} s to compile)"
+            )
+        fine &= difference <= (EXACT if way.precision == "fp32" else COARSE)
+        runs.append((way, network, given))
         differences.append(difference)
+    if importlib.util.find_spec("pytorchvideo"):
+        runs.append((PEER, Peer().eval(), clips))
+        differences.append(math.nan)
     times: list[list[float]] = [[] for _ in runs]
     for turn in range(options.repeats + 1):  # the first does not count
-        for spent, (_, _, way, given) in zip(times, runs, strict=True):
-            with torch.inference_mode():
+        for spent, (way, network, given) in zip(times, runs, strict=True):
+            with torch.inference_mode(), way.context():
                 start = time.perf_counter()
-                way(given)
+                network(given)
                 seconds = time.perf_counter() - start
             if turn:
                 spent.append(seconds)
     best = dict.fromkeys(GOALS, 0.0)
-    for (name, precision, _, _), spent, difference in zip(runs, times, differences, strict=True):
+    for (way, _, _), spent, difference in zip(runs, times, differences, strict=True):
         ratio = statistics.median(a / b for a, b in zip(times[0], spent, strict=True))
-        told(f"{name}, {precision}", spent, f"{ratio:5.2f} x, maps differ by {difference:.1e}")
-        if name != runs[0][0]:
-            best[precision] = max(best[precision], ratio)
+        note = "" if way is PEER else f", maps differ by {difference:.1e}"
+        told(f"{way.name}, {way.precision}", spent, f"{ratio:5.2f} x{note}")
+        if way not in (REFERENCE, PEER):
+            best[way.precision] = max(best[way.precision], ratio)
     for precision, goal in GOALS.items():
         reached = "reached" if best[precision] >= goal else "missed"
         print(f"goal in {precision}: {goal} x; best here {best[precision]:.2f} x: {reached}")
@@ -203,8 +261,13 @@ def actors_of(count: int, size: int) -> Tensor:
 
 
 @torch.inference_mode()
-def stages(model: SeStad, clips: Tensor, rois: Tensor) -> dict[str, float]:
+def stages(model: SeStad, way: Way, clips: Tensor, rois: Tensor) -> dict[str, float]:
     """Seconds of each stage of one pass."""
+    with way.context():
+        return _stages(model, clips, rois)
+
+
+def _stages(model: SeStad, clips: Tensor, rois: Tensor) -> dict[str, float]:
     found: dict[str, float] = {}
     size, options = (clips.shape[4], clips.shape[3]), model.options
     start = time.perf_counter()
@@ -224,7 +287,7 @@ def stages(model: SeStad, clips: Tensor, rois: Tensor) -> dict[str, float]:
     dense = model.localisation_head.proposals(output, threshold=0.0, limit=options.test_candidates)
     suppress(dense, iou=options.test_nms, limit=options.max_actors)
     done("boxes and suppression")
-    with torch.autocast("cpu", torch.bfloat16, enabled=clips.dtype == torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=features.clip[0].dtype == torch.bfloat16):
         model.classify(features, rois)
     done("RoIAlign and action head")
     return found
@@ -233,14 +296,12 @@ def stages(model: SeStad, clips: Tensor, rois: Tensor) -> dict[str, float]:
 def stage_table(model: SeStad, clips: Tensor, options: argparse.Namespace) -> None:
     """Time the stages of the detector in the reference's way and in the fastest ones."""
     rois = actors_of(10, options.size)
-    runs = [("reference: eager, fp32", model, clips)]
-    for name, precision, make, last in ways(compiled=options.compile)[-2:]:
-        given = clips_for(clips, precision, last=last)
-        runs.append((f"{name}, {precision}", make(model), given))
-    for name, way, given in runs:
-        rounds = [stages(way, given, rois) for _ in range(options.repeats + 1)][1:]
+    fastest = ways(compiled=options.compile)[-2:]
+    runs = [(way, way.make(model), way.clips(clips)) for way in (REFERENCE, *fastest)]
+    for way, detector, given in runs:
+        rounds = [stages(detector, way, given, rois) for _ in range(options.repeats + 1)][1:]
         whole = [sum(each.values()) for each in rounds]
-        print(f"\nSE-STAD, {name}")
+        print(f"\nSE-STAD, {way.name}, {way.precision}")
         for stage in rounds[0]:
             spent = [each[stage] for each in rounds]
             share = statistics.median(a / b for a, b in zip(spent, whole, strict=True))

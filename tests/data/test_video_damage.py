@@ -347,8 +347,11 @@ def test_a_stream_shows_nothing_that_leans_on_damage(real_data: Path, tmp_path: 
 @pytest.mark.soak
 @pytest.mark.parametrize("place", REAL_VIDEOS)
 def test_real_files_damaged_at_two_hundred_places(real_data: Path, tmp_path: Path, place: str):
-    """Every video of the place, cut off at 100 places, and a byte changed at 100."""
-    seen: set[str] = set()
-    for path in sorted(real_data.glob(place)):
-        seen |= damage_everywhere(path, tmp_path, 100)
-    assert {"refused", "partly"} <= seen
+    """The first video of the place, cut off and changed at 200 places each; others at 5."""
+    first, *others = sorted(real_data.glob(place))
+    seen = damage_everywhere(first, tmp_path, 200)
+    for path in others:
+        seen |= damage_everywhere(path, tmp_path, 5)
+    assert "refused" in seen
+    # An MP4 whose index lies at its end is no video any more once it is cut off.
+    assert "partly" in seen or first.suffix == ".mp4"

@@ -176,6 +176,21 @@ def test_results_do_not_depend_on_the_batch(film, untrained, tmp_path):
         np.testing.assert_allclose(table.score, tables[0].score, atol=1e-3)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`create_unbacked_symint`:FutureWarning")  # torchvision's NMS
+def test_a_compiled_network_finds_the_same(film, untrained, tmp_path):
+    video = film(tmp_path / "a.mp4", frames=40, size=(120, 80))
+    tables = []
+    for options in ((), ("--compile",)):
+        out = tmp_path / "-".join(("out", *options))
+        code = detect(video, "--checkpoint", untrained(), "--out", out, "--no-overlay", *options)
+        assert code == 0
+        tables.append(detections_json.read(out / "a.json").found)
+    assert len(tables[0]) == len(tables[1]) > 0
+    np.testing.assert_allclose(tables[1].box, tables[0].box, atol=0.05)
+    np.testing.assert_allclose(tables[1].score, tables[0].score, atol=1e-3)
+
+
 def test_the_model_sees_what_it_sees_in_evaluation(film, untrained, tmp_path):
     """The boxes at a keyframe are those of the same clip read by index and evaluated."""
     import torch

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from stad_cli.study.conduct import write_tables
+from stad_cli.study.conduct import Wishes, tabulate, write_tables
 from stad_cli.study.plot import draw
 from stad_cli.study.results import read_results
 from stad_cli.study.statistics import estimate
@@ -191,3 +191,24 @@ def test_a_study_without_results_has_a_table_without_numbers(study_file):
     table, _ = write_tables(study, study_runs(study))
     assert [row.seeds for row in table.rows] == [0, 0]
     assert "6 of the study's runs are missing" in markdown(table)
+
+
+def test_a_row_that_another_study_has_run_is_taken_from_there(study_file, finished, tmp_path):
+    first = load_study(study_file())
+    finished(first, "slow", 0, frame_mAP=0.20, actor_AP=0.5)
+    finished(first, "fast", 1, frame_mAP=0.25, actor_AP=0.6)
+    # "base" has the settings of the first study's "slow"; its "fast" learns at another rate.
+    other = load_study(
+        study_file('name = "slow"', 'name = "base"', "lr=0.1", "lr=0.2", name="other.toml")
+    )
+    said = []
+    found = tabulate(other, Wishes(out=tmp_path / "out", cache=tmp_path), said.append)
+    assert found.left == ("fast-seed0", "base-seed1", "fast-seed1", "base-seed2", "fast-seed2")
+    assert [row.entries["frame_mAP"].by_seed for row in found.table.rows] == [{0: 0.20}, {}]
+    (line,) = said
+    assert "base-seed0" in line
+    assert "rates/results/slow-seed0.json" in line
+    again = []
+    tabulate(other, Wishes(out=tmp_path / "out", cache=tmp_path), again.append)
+    assert again == []
+    assert read_results(first, study_runs(first)).fresh.keys() == {"slow-seed0", "fast-seed1"}

@@ -10,11 +10,13 @@ from torch import nn
 
 from stad_cli.config import Recipe
 from stad_cli.engine import checkpoint
+from stad_cli.engine.computation import require_compiler
 from stad_cli.engine.data import test_transform
 from stad_cli.engine.detector import build_detector
 from stad_cli.engine.distributed import Device, processes
 from stad_data import ActionClasses, Clip, Placement, VideoReader
 from stad_eval import InputError
+from stad_models import compile_for_inference
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,12 +44,18 @@ class Detector:
         return (data.cache_size or data.size) if data.cache else None
 
 
-def load_detector(path: Path, device: Device = "auto") -> Detector:
+def load_detector(path: Path, device: Device = "auto", *, compiled: bool = False) -> Detector:
     """The detector of a checkpoint.
+
+    Args:
+        path: The checkpoint.
+        device: Where to compute.
+        compiled: Turn its network into code of its own (`stad_models.compile_for_inference`), which
+            takes tens of seconds at the first clip.
 
     Raises:
         InputError: No checkpoint, a damaged one or one of another kind, one that needs the boxes of
-            another detector, or a device that is not there.
+            another detector or the masks of objects, a device that is not there, or no compiler.
     """
     state = checkpoint.load(path)
     recipe, classes = checkpoint.recipe_of(state, path=path), checkpoint.classes_of(state)
@@ -57,12 +65,23 @@ def load_detector(path: Path, device: Device = "auto") -> Detector:
             path=path,
             remedy='train it with model.options.test_inputs = "detected"',
         )
+    if recipe.clip.form == "object":
+        raise InputError(
+            "this model follows objects from their masks, and a plain video has none",
+            path=path,
+            expected="images and each object's first mask in YouTube-VOS' layout",
+            remedy="run it on such a folder: stad eval CHECKPOINT --data FOLDER --masks OUT",
+        )
     model = build_detector(recipe.model, recipe.clip, classes)
     checkpoint.fill(model, state["model"], path=path)
     with processes(device) as group:
         place = group.device
+    model = model.eval().to(place)
+    if compiled:
+        require_compiler(place, wish="--compile", remedy="leave it out")
+        model = compile_for_inference(model)
     return Detector(
-        model=model.eval().to(place),
+        model=model,
         classes=classes,
         recipe=recipe,
         trained_fps=state.get("fps"),

@@ -1,6 +1,7 @@
 """Detectors of spatio-temporal action detection, and their parts."""
 
 from stad_models import flops, weights, zoo
+from stad_models.compilation import compile_for_inference
 from stad_models.detectors.cfad import Cfad
 from stad_models.detectors.cfad_options import CfadOptions
 from stad_models.detectors.moc import Moc, MocOptions
@@ -24,6 +25,7 @@ __all__ = [
     "Stma",
     "StmaOptions",
     "Targets",
+    "compile_for_inference",
     "flops",
     "fold_batch_norm",
     "freeze_batch_norm",

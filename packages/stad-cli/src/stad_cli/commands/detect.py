@@ -52,6 +52,10 @@ def detect(  # noqa: PLR0913 - the options of a command
     overlay: Annotated[
         bool, typer.Option(help="Write the video with boxes and actions drawn on it.")
     ] = True,
+    compiled: Annotated[
+        bool,
+        typer.Option("--compile", help="Compile the network first: for long videos, or many."),
+    ] = False,
     until_damage: Annotated[
         bool,
         typer.Option("--until-damage", help="Use the frames before the damage of a damaged file."),
@@ -74,7 +78,7 @@ def detect(  # noqa: PLR0913 - the options of a command
     from stad_eval import InputError
 
     names = output_names(videos)
-    detector = load_detector(checkpoint_path(checkpoint), device.value)
+    detector = load_detector(checkpoint_path(checkpoint), device.value, compiled=compiled)
     _prepare(out, videos, names if overlay else ())
     settings = DetectionSettings(
         every=stride,

@@ -70,18 +70,29 @@ def multiplication(*, tf32: bool) -> Generator[None]:
             place.fp32_precision = precision
 
 
-def _compile(model: nn.Module, part: str, device: torch.device) -> None:
-    """Have a part compiled when it is first called. In place: names stay, and copies are eager."""
+def require_compiler(device: torch.device, *, wish: str, remedy: str) -> None:
+    """See that what torch.compile needs is there.
+
+    Args:
+        device: Where the code will run.
+        wish: What asks for it.
+        remedy: What else to do without it.
+
+    Raises:
+        InputError: It is not.
+    """
     if device.type == "cuda":
         missing = None if importlib.util.find_spec("triton") else "the package triton"
     else:
         found = shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
         missing = None if found else "a C++ compiler"
     if missing is not None:
-        raise InputError(
-            f"run.compile needs {missing}",
-            remedy=f"install {missing}, or use --set run.compile=none",
-        )
+        raise InputError(f"{wish} needs {missing}", remedy=f"install {missing}, or {remedy}")
+
+
+def _compile(model: nn.Module, part: str, device: torch.device) -> None:
+    """Have a part compiled when it is first called. In place: names stay, and copies are eager."""
+    require_compiler(device, wish="run.compile", remedy="use --set run.compile=none")
     # Random layers draw what they would draw without it.
     options = {"fallback_random": True}
     if part == "model":

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from stad_cli.json_file import write_json
 from stad_cli.progress import progress
 from stad_cli.study.data_source import alone, find_data
-from stad_cli.study.plan import Planned, cells, collect, describe, make_plan
+from stad_cli.study.plan import Planned, adopt, cells, collect, describe, make_plan
 from stad_cli.study.plot import write_plot
 from stad_cli.study.results import Results, read_results
 from stad_cli.study.runs import Ended, Runs, Say
@@ -210,6 +210,13 @@ def _collected(study: Study, runs: list[StudyRun], wishes: Wishes, say: Say) -> 
     """What is there, the results of runs that finished alone among it; what is not used is told."""
     results = read_results(study, runs)
     if collect(study, cells(runs, wishes.out), results):
+        results = read_results(study, runs)
+    adopted = adopt(study, runs, results)
+    for name, path in adopted.items():
+        say(
+            f"{name}: has the settings of {path.relative_to(study.folder.parent)}, taken from there"
+        )
+    if adopted:
         results = read_results(study, runs)
     for name, differing in results.stale.items():
         say(f"{name}: its result is stale and left out: {describe(differing)}")

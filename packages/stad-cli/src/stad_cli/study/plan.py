@@ -1,15 +1,16 @@
 """What of a study is still to be run, in which order, and about how long that takes."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-from stad_cli.recipe_settings import Difference
-from stad_cli.study.results import Result, Results, write_result
+from stad_cli.recipe_settings import Difference, differences
+from stad_cli.study.results import Result, Results, read_result, write_result
 from stad_cli.study.run_cell import Cell
 from stad_cli.study.study_file import Study
 from stad_cli.study.study_run import StudyRun
+from stad_eval import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,38 @@ def collect(study: Study, wanted: Mapping[str, Cell], results: Results) -> list[
         if outcome is not None:
             write_result(cell.run.result_path(study), result_of(study, cell.run, outcome))
             found.append(name)
+    return found
+
+
+def adopt(study: Study, runs: Iterable[StudyRun], results: Results) -> dict[str, Path]:
+    """Take results of the same settings and seed from the studies beside this one.
+
+    Tables often share a row, the full model say: it is trained once.
+
+    Returns:
+        Of every run that got its result so, the file that it was taken from.
+
+    Raises:
+        OSError: A result cannot be written.
+    """
+    lacking = [run for run in runs if run.name not in results.fresh]
+    folders = sorted(study.folder.parent.glob("*/results")) if lacking else []
+    paths = [
+        path for folder in folders if folder != study.results for path in folder.glob("*.json")
+    ]
+    found: dict[str, Path] = {}
+    for path in sorted(paths):
+        try:
+            result = read_result(path)
+        except InputError:  # its own study tells
+            continue
+        for run in lacking:
+            if run.name in found or run.seed != result.seed:
+                continue
+            if not differences(result.settings, run.settings, run.chosen):
+                own = replace(result, study=study.name, row=run.row)
+                write_result(run.result_path(study), own)
+                found[run.name] = path
     return found
 
 
