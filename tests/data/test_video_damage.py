@@ -288,7 +288,9 @@ def check_damaged(path: Path, content: bytes, expected: np.ndarray, *, cut: bool
             count = reader.num_frames
             images = reader.read(range(count))
             assert images.dtype == np.uint8
-            assert len(shown) == count
+            # A decoder that went through the damage may stumble later; one that begins at a
+            # keyframe behind it does not. Who sees fewer frames has to say so.
+            assert len(shown) == count or (stream.damage and len(shown) < count)
     except InputError as error:
         assert str(path) in str(error)  # noqa: PT017
         assert "no progress" not in str(error)  # noqa: PT017
