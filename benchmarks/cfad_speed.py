@@ -12,16 +12,15 @@ Prints the machine, versions, medians and spreads, parameters and multiply-adds.
 """
 
 import argparse
-import platform
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 
 import numpy as np
 import torch
 
+from measurement import machine
 from stad_eval import TubeletLinking, link_tubelets
 from stad_eval.tubelets import Tubelets as TubeletTable
 from stad_models import flops, zoo
@@ -154,9 +153,11 @@ def main() -> None:
     cost = flops.count(model, options.size, options.frames)
     model = model.to(device)
     clips = torch.randn(1, 3, options.frames, options.size, options.size, device=device)
-    chip = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
-    print(f"{chip}, {torch.get_num_threads()} threads, python {platform.python_version()}")
-    print(f"torch {version('torch')}, {options.precision}, {options.frames} x {options.size}^2")
+    print(machine())
+    if device.type == "cuda":
+        print(torch.cuda.get_device_name(device))
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.precision}")
+    print(f"{options.model}, {options.frames} frames of {options.size} x {options.size}")
     print(f"\n{'part':12}{'M parameters':>16}{'G multiply-adds':>18}")
     for part in sorted(cost.macs, key="total".__eq__):
         print(f"{part:12}{cost.params[part] / 1e6:16.2f}{cost.macs[part] / 1e9:18.2f}")

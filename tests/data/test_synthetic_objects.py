@@ -11,6 +11,7 @@ from stad_data import VideoReader, datasets, synthetic
 from stad_data.synthetic import simulate
 from stad_data.synthetic.films import Parameters, plan
 from stad_data.synthetic.renderer import Renderer
+from stad_data.synthetic.youtube_vos_files import without_slivers
 from stad_eval import score_masks
 from stad_eval.formats.mask_png import read_mask_png
 from stad_eval.formats.youtube_vos_meta import read_youtube_vos_classes
@@ -44,6 +45,27 @@ def test_it_is_read_as_youtube_vos(root):
     meta = json.loads((root / "youtube-vos" / "train" / "meta.json").read_text())
     objects = meta["videos"][video.video]["objects"]
     assert {track.actor + 1 for track in video.tracks} <= set(map(int, objects))
+
+
+def test_the_first_mask_of_an_object_shows_what_is_meant(root):
+    for part in ("train", "valid"):
+        for folder in sorted((root / "youtube-vos" / part / "Annotations").iterdir()):
+            masks = np.stack([read_mask_png(path) for path in sorted(folder.glob("*.png"))])
+            for index in set(np.unique(masks).tolist()) - {0}:
+                areas = (masks == index).sum(axis=(1, 2))
+                assert 4 * areas[areas.nonzero()[0][0]] >= areas.max()
+
+
+def test_slivers_are_left_out_until_enough_of_an_object_is_seen():
+    masks = np.zeros((4, 4, 8), np.uint8)
+    masks[0, 0, 0] = masks[1, 0, :2] = masks[3, 0, 0] = 1
+    masks[2, 0] = 1
+    masks[0, 3, :3] = 2
+    found = without_slivers(masks)
+    assert [(each == 1).sum() for each in found] == [0, 2, 8, 1]
+    assert [(each == 2).sum() for each in found] == [3, 0, 0, 0]
+    assert np.array_equal(without_slivers(found), found)
+    assert not without_slivers(np.zeros((2, 3, 3), np.uint8)).any()
 
 
 def test_some_objects_enter_and_some_leave():

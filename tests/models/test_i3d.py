@@ -124,6 +124,20 @@ def test_a_whole_checkpoint_fills_a_network_that_ends_early():
     assert bool((trunk.conv_1a.conv.weight == 2).all())
 
 
+def test_weights_of_colour_begin_a_network_of_colour_and_flow():
+    colour, both = (zoo.i3d(channels_in=count, last="conv_1a").eval() for count in (3, 5))
+    tensors = {
+        f"Conv3d_1a_7x7.{'conv3d' if part == 'conv' else 'bn'}.{kind}": value
+        for part, module in colour.conv_1a.named_children()
+        for kind, value in module.state_dict().items()
+    }
+    report = weights.load(both, tensors)
+    assert "flow begins at 0" in str(report)
+    clips = torch.randn(1, 5, 4, 16, 16)
+    found, expected = (trunk(x).clip[0] for trunk, x in ((both, clips), (colour, clips[:, :3])))
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
 def test_weights_of_colour_do_not_pass_for_flow():
     trunk = I3d(I3dShape(last="conv_1a", channels_in=2))
     colour = {"Conv3d_1a_7x7.conv3d.weight": torch.zeros(64, 3, 7, 7, 7)}

@@ -75,7 +75,7 @@ def test_padding_tells_what_is_real():
     assert real.tolist() == [[True, True], [False, False]]
 
 
-def draw(positives, negatives, count=10, share=0.5):
+def draw(positives, negatives, count=10, share=0.5, **numbers):
     flags = torch.zeros(1, positives + negatives + 1, dtype=torch.bool)  # the last is ignored
     yes, no = flags.clone(), flags.clone()
     yes[:, :positives] = True
@@ -83,7 +83,7 @@ def draw(positives, negatives, count=10, share=0.5):
     found = Match(
         row_NA=torch.zeros_like(flags, dtype=torch.int64), positive_NA=yes, negative_NA=no
     )
-    return draw_weights(found, count=count, positives=share)[0]
+    return draw_weights(found, count=count, positives=share, **numbers)[0]
 
 
 @pytest.mark.parametrize(
@@ -101,3 +101,20 @@ def test_a_draw_by_hand(positives, negatives, each_positive, each_negative):
     assert weights[:positives].tolist() == pytest.approx([each_positive] * positives)
     assert weights[positives:-1].tolist() == pytest.approx([each_negative] * negatives)
     assert weights[-1].item() == 0
+
+
+@pytest.mark.parametrize(
+    ("positives", "negatives", "each_positive", "each_negative"),
+    [
+        (2, 100, 1.0, 0.06),  # three for each
+        (0, 100, 0.0, 0.03),  # as if there were one
+        (2, 4, 1.0, 1.0),
+        (20, 100, 0.5, 0.3),  # 10 of 20, and 30 of 100 fill the draw
+    ],
+)
+def test_a_draw_with_few_negatives_for_each_positive(
+    positives, negatives, each_positive, each_negative
+):
+    weights = draw(positives, negatives, count=40, share=0.25, per_positive=3)
+    assert weights[:positives].tolist() == pytest.approx([each_positive] * positives)
+    assert weights[positives:-1].tolist() == pytest.approx([each_negative] * negatives)

@@ -142,14 +142,25 @@ def chosen_iou(times, boxes, count, keys):
     return float(curves.mean_iou(curves.interpolated(at_stamps, keys, times), boxes))
 
 
-@pytest.mark.parametrize("count", [3, 4, 5])
-def test_greedy_selection_is_as_good_as_exhaustive_search(count):
-    for seed in range(16):
-        for wild in (0.3, 1.0):
-            times, boxes = random_tube(seed, 24, wild=wild)
-            keys = curves.key_timestamps(times, boxes, count=count, threshold=0.8)
-            best = exhaustive(times, boxes, count, int(keys.sum()))
-            assert chosen_iou(times, boxes, count, keys) == pytest.approx(best, abs=0.01)
+def lost(times, boxes, count):
+    """How much more IoU exhaustive search for as many timestamps reaches."""
+    keys = curves.key_timestamps(times, boxes, count=count, threshold=0.8)
+    best = exhaustive(times, boxes, count, int(keys.sum()))
+    return best - chosen_iou(times, boxes, count, keys)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(3, 4), st.integers(0, 10_000), st.floats(0.1, 1.5))
+def test_of_up_to_four_timestamps_greedy_selection_finds_the_best(count, seed, wild):
+    assert abs(lost(*random_tube(seed, 24, wild=wild), count)) < 1e-9
+
+
+def test_of_five_timestamps_greedy_selection_rarely_loses_a_hundredth():
+    for wild in (0.3, 1.0):
+        losses = np.array([lost(*random_tube(seed, 24, wild=wild), 5) for seed in range(40)])
+        assert losses.min() > -1e-9
+        assert losses.mean() < 0.01
+        assert (losses > 0.01).mean() < 0.05
 
 
 @pytest.mark.parametrize("count", [6, 7])

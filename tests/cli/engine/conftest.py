@@ -1,5 +1,7 @@
 """A dataset in JHMDB's layout, small enough to train on in seconds, and a recipe for it."""
 
+import shutil
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,6 +89,71 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / "splits").mkdir(exist_ok=True)
         (root / "splits" / f"{name}_test_split1.txt").write_text("".join(lines))
     return root
+
+
+@pytest.fixture(scope="session")
+def short_videos(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The dataset with videos of one and two frames in both parts, and a box that leaves."""
+    from scipy.io import savemat
+
+    from stad_data import VideoWriter
+
+    root = Path(shutil.copytree(dataset, tmp_path_factory.mktemp("short") / "jhmdb"))
+    lines = []
+    for name, frames, part in (("one", 1, 1), ("two", 2, 1), ("single", 1, 2), ("leaves", 8, 2)):
+        mask = np.zeros((48, 64, frames), np.uint8)
+        with VideoWriter(root / f"videos/walk/{name}.mp4", size=(64, 48), fps=30.0) as writer:
+            for frame in range(frames):
+                left = 40 + 3 * frame
+                mask[10:26, left : left + 12, frame] = 1
+                image = np.full((48, 64, 3), 60, np.uint8)
+                image[10:26, left : left + 12] = (230, 160, 40)
+                writer.write(image)
+        (root / f"puppet_mask/walk/{name}").mkdir()
+        savemat(root / f"puppet_mask/walk/{name}/puppet_mask.mat", {"part_mask": mask})
+        lines.append(f"{name}.avi {part}\n")
+    listed = root / "splits/walk_test_split1.txt"
+    listed.write_text(listed.read_text() + "".join(lines))
+    return root
+
+
+@pytest.fixture(scope="session")
+def known_flow(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The flow of every video as it was drawn: boxes move by 3 pixels right or 2 down."""
+    from stad_data.datasets import jhmdb
+
+    folder = tmp_path_factory.mktemp("flow")
+    whole = jhmdb.read(dataset)
+    for annotation in (*whole.train, *whole.test):
+        (track,) = annotation.tracks
+        flow = np.zeros((annotation.num_frames, 48, 64, 2), np.float32)
+        for frame, box in zip(track.frames[:-1], track.boxes.astype(int), strict=False):
+            flow[frame, box[1] : box[3], box[0] : box[2]] = (
+                (3, 0) if annotation.video.startswith("walk") else (0, 2)
+            )
+        write_flow(folder, annotation, flow)
+    return folder
+
+
+def write_flow(folder: Path, annotation, flow: np.ndarray) -> None:
+    """A file as `stad data flow` leaves it, of flow that is known without OpenCV."""
+    from stad_data import array_file
+    from stad_data.fingerprint import Fingerprint
+    from stad_data.flow_cache import KIND, STEPS, flow_path
+
+    height, width = flow.shape[1:3]
+    video = Fingerprint.of(annotation.path).to_json()
+    about = {"settings": {"method": "dis"}, "video": video, "size": [width, height]}
+    with array_file.written(flow_path(folder, annotation.video), KIND, about) as file:
+        starts, crcs = [0], []
+        for one in flow:
+            planes = np.rint(one * STEPS).astype("<i2").transpose(2, 0, 1)
+            data = zlib.compress(planes.tobytes()[::2] + planes.tobytes()[1::2], 1)
+            file.extend("frames", data)
+            starts.append(starts[-1] + len(data))
+            crcs.append(zlib.crc32(data))
+        file.write("starts", np.array(starts, np.int64))
+        file.write("crcs", np.array(crcs, np.uint32))
 
 
 @pytest.fixture(scope="session")

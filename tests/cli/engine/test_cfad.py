@@ -17,6 +17,7 @@ from stad_cli.engine.run_log import read_log
 from stad_cli.engine.train import train
 from stad_cli.main import main
 from stad_data import ActionClasses
+from stad_data.datasets import jhmdb
 from stad_eval import InputError, read_tubes_json
 
 ALONE = Processes(rank=0, ranks=1, local_ranks=1, device=torch.device("cpu"))
@@ -127,6 +128,36 @@ def test_a_recipe_of_another_form_is_refused(videos, tmp_path):
     recipe = load_recipe("cfad_tiny_synthetic", [*SMALL, "clip.form=keyframe"])
     with pytest.raises((InputError, ValueError), match='form = "video"'):
         train(recipe, data=videos, out=tmp_path / "run", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("anchors", "word"),
+    [
+        ("[]", "at least one"),
+        ("[[0, 5]]", "above 0"),
+        ("[[nan, 5]]", "finite"),
+        ("[[9]]", "anchors"),
+    ],
+)
+def test_degenerate_anchors_are_refused(anchors, word, videos, tmp_path):
+    def run():
+        recipe = load_recipe("cfad_tiny_synthetic", [*SMALL, f"model.options.anchors={anchors}"])
+        train(recipe, data=videos, out=tmp_path / "run", device="cpu")
+
+    with pytest.raises(InputError, match=word):
+        run()
+
+
+def test_videos_shorter_than_a_clip_are_trained_on_and_scored(short_videos, tmp_path):
+    recipe = load_recipe("cfad_tiny_jhmdb", [*SMALL, "optim.steps=6", "run.workers=0"])
+    outcome = train(recipe, data=short_videos, out=tmp_path / "run", device="cpu")
+    assert losses_of(outcome.run)[-1] == PROPOSALS | TUBES
+    frames = {each.video: each.num_frames for each in jhmdb.read(short_videos).test}
+    assert frames["walk/single"] == 1
+    tubes = outcome.evaluation.tubes
+    assert {tubes.videos[number] for number in tubes.video} == set(frames)
+    for tube in tubes:
+        assert tube.frames[-1] < frames[tube.video]
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,10 @@
 """A tubelet detector through the same loop, evaluation, report and command as any other."""
 
 import json
-import shutil
-import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from scipy.io import savemat
 
 from stad_cli.engine import checkpoint
 from stad_cli.engine import predictions as passes
@@ -19,10 +15,7 @@ from stad_cli.engine.evaluate import evaluate
 from stad_cli.engine.run_log import read_log
 from stad_cli.engine.train import train
 from stad_cli.run_report import write_report
-from stad_data import VideoWriter, array_file
 from stad_data.datasets import jhmdb
-from stad_data.fingerprint import Fingerprint
-from stad_data.flow_cache import KIND, STEPS, flow_path
 from stad_eval import InputError, read_tubes_json
 from stad_models import weights
 
@@ -64,39 +57,6 @@ def small(request):
 def outcome(small, recipe_of, dataset, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tubelets")
     return train(recipe_of(*small), data=dataset, out=folder / "run", device="cpu")
-
-
-@pytest.fixture(scope="module")
-def known_flow(dataset, tmp_path_factory):
-    """The flow of every video as it was drawn: boxes move by 3 pixels right or 2 down."""
-    folder = tmp_path_factory.mktemp("flow")
-    whole = jhmdb.read(dataset)
-    for annotation in (*whole.train, *whole.test):
-        (track,) = annotation.tracks
-        flow = np.zeros((annotation.num_frames, 48, 64, 2), np.float32)
-        for frame, box in zip(track.frames[:-1], track.boxes.astype(int), strict=False):
-            flow[frame, box[1] : box[3], box[0] : box[2]] = (
-                (3, 0) if annotation.video.startswith("walk") else (0, 2)
-            )
-        write_flow(folder, annotation, flow)
-    return folder
-
-
-def write_flow(folder, annotation, flow):
-    """A file as `stad data flow` leaves it, of flow that is known without OpenCV."""
-    height, width = flow.shape[1:3]
-    video = Fingerprint.of(annotation.path).to_json()
-    about = {"settings": {"method": "dis"}, "video": video, "size": [width, height]}
-    with array_file.written(flow_path(folder, annotation.video), KIND, about) as file:
-        starts, crcs = [0], []
-        for one in flow:
-            planes = np.rint(one * STEPS).astype("<i2").transpose(2, 0, 1)
-            data = zlib.compress(planes.tobytes()[::2] + planes.tobytes()[1::2], 1)
-            file.extend("frames", data)
-            starts.append(starts[-1] + len(data))
-            crcs.append(zlib.crc32(data))
-        file.write("starts", np.array(starts, np.int64))
-        file.write("crcs", np.array(crcs, np.uint32))
 
 
 def test_training_ends_with_numbers_of_frames_and_tubes(outcome):
@@ -176,28 +136,6 @@ def test_flow_that_is_not_there_is_told(recipe_of, dataset, known_flow, tmp_path
     for_colour = recipe_of(*MODELS["moc"], f"data.flow={known_flow}", "clip.length=11")
     with pytest.raises(InputError, match="moc_tiny takes no optical flow"):
         train(for_colour, data=dataset, out=tmp_path / "c", device="cpu")
-
-
-@pytest.fixture(scope="module")
-def short_videos(dataset, tmp_path_factory):
-    """The dataset with videos of one and two frames in both parts, and a box that leaves."""
-    root = Path(shutil.copytree(dataset, tmp_path_factory.mktemp("short") / "jhmdb"))
-    lines = []
-    for name, frames, part in (("one", 1, 1), ("two", 2, 1), ("single", 1, 2), ("leaves", 8, 2)):
-        mask = np.zeros((48, 64, frames), np.uint8)
-        with VideoWriter(root / f"videos/walk/{name}.mp4", size=(64, 48), fps=30.0) as writer:
-            for frame in range(frames):
-                left = 40 + 3 * frame
-                mask[10:26, left : left + 12, frame] = 1
-                image = np.full((48, 64, 3), 60, np.uint8)
-                image[10:26, left : left + 12] = (230, 160, 40)
-                writer.write(image)
-        (root / f"puppet_mask/walk/{name}").mkdir()
-        savemat(root / f"puppet_mask/walk/{name}/puppet_mask.mat", {"part_mask": mask})
-        lines.append(f"{name}.avi {part}\n")
-    listed = root / "splits/walk_test_split1.txt"
-    listed.write_text(listed.read_text() + "".join(lines))
-    return root
 
 
 def test_videos_shorter_than_a_clip_or_a_tubelet_are_trained_around_and_tested(

@@ -64,6 +64,8 @@ def test_the_branches_are_averaged_over_time_and_summed():
         ({"anchors": ()}, "at least one"),
         ({"anchors": ((8, 0),)}, "above 0"),
         ({"anchors": ((8, 8, 8),)}, "width, height"),
+        ({"anchors": ((float("nan"), 8),)}, "finite"),
+        ({"anchors": ((8, float("inf")),)}, "finite"),
         ({"order": -1}, "order must be at least 0"),
     ],
 )

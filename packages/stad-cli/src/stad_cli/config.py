@@ -69,10 +69,10 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _flow_has_room(self) -> "Recipe":
-        if self.data.flow is None:
+        if self.data.flow is None or self.clip.form == "video":
             return self
         if self.clip.tubelet is None:
-            raise ValueError('data.flow needs [clip] form = "tubelet"')
+            raise ValueError('data.flow needs [clip] form = "tubelet" or "video"')
         length, tubelet = self.clip.length, self.clip.tubelet
         if length // 2 - tubelet // 2 + tubelet + FLOW_AHEAD > length:
             raise ValueError(
@@ -91,6 +91,29 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _objects_fit(self) -> "Recipe":
+        if self.clip.form != "object":
+            return self
+        if self.augment.mix:
+            raise ValueError('augment.mix must be 0 with [clip] form = "object"')
+        if self.data.external is not None:
+            raise ValueError(
+                'data.external goes without [clip] form = "object": its videos have no masks that '
+                "say which object is meant"
+            )
+        if self.method.name != "consistency":
+            return self
+        consistency = self.method.consistency
+        if consistency.approach != "consistency" or consistency.classification:
+            raise ValueError(
+                'with [clip] form = "object" method.consistency.approach must be "consistency" and '
+                "classification 0: objects are not classified"
+            )
+        if self.method.unlabelled_frames != "all":
+            raise ValueError('method.unlabelled_frames must be "all" with [clip] form = "object"')
+        return self
+
+    @model_validator(mode="after")
     def _method_fits(self) -> "Recipe":
         if self.method.name == "supervised":
             return self
@@ -101,8 +124,8 @@ class Recipe(Section):
             raise ValueError("optim.ema must be 0: the teacher has its own method.momentum")
         if keyframes and (self.data.labelled < 1 or self.data.labelled_list):
             raise ValueError("pseudo labels are for frames between annotated ones: data.labelled 1")
-        if not keyframes and self.clip.form != "map":
-            raise ValueError('consistency needs [clip] form = "map"')
+        if not keyframes and self.clip.form not in ("map", "object"):
+            raise ValueError('consistency needs [clip] form = "map" or "object"')
         if not (self.method.ratio * self.optim.batch).is_integer():
             raise ValueError("method.ratio times optim.batch must be a whole number of clips")
         strong = self.method.strong

@@ -25,8 +25,8 @@ class DataSection(Section):
             where it is not there or no longer fits.
         shards: Folder that `stad data shard` filled: frames come from there, and videos in it
             need no file.
-        flow: Folder that `stad data flow` filled: optical flow joins the frames, for two-stream
-            models.
+        flow: Folder that `stad data flow` filled: optical flow joins the frames, for models of two
+            streams, or of five input channels (early fusion).
         every_nth_frame: Train on every n-th annotated frame.
         dense: Train on all frames, where a synthetic set keeps their truth beside its annotation.
         skip_empty: Leave annotated frames without actors out of training.
@@ -92,13 +92,15 @@ class ClipSection(Section):
         form: "keyframe": the frames around one, with its actors. "tubelet": the same, with the
             actors' boxes in the middle frames. "video": a whole video in `length` frames, with all
             of its tubes. "map": frames around a keyframe, with the pixels of the actors in each.
-        length: Number of frames.
+            "object": frames after one on which an object's mask is given, with its pixels in each;
+            the dataset needs masks, or boxes that stand for them.
+        length: Number of frames; of form "object" without the given one.
         stride: Frames of the video from one to the next. A whole video has its own.
         tubelet: Form "tubelet": number of successive frames in the middle that have boxes.
         repeat_keyframe: Repeat the keyframe instead: what a single frame tells.
     """
 
-    form: Literal["keyframe", "tubelet", "video", "map"] = "keyframe"
+    form: Literal["keyframe", "tubelet", "video", "map", "object"] = "keyframe"
     length: Positive
     stride: Positive = 1
     tubelet: Positive | None = None
@@ -108,6 +110,8 @@ class ClipSection(Section):
     def _tubelet(self) -> "ClipSection":
         if (self.form == "tubelet") != (self.tubelet is not None):
             raise ValueError('tubelet = frames goes with form = "tubelet", and only with it')
+        if self.form == "object" and self.repeat_keyframe:
+            raise ValueError('repeat_keyframe must be false with form = "object"')
         if self.tubelet is not None and self.tubelet > self.length:
             raise ValueError(f"a tubelet of {self.tubelet} frames needs a clip of at least as many")
         return self

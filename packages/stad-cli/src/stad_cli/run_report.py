@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from stad_cli.config import Recipe, load_recipe
 from stad_cli.engine.data import dataset_of, part_of
 from stad_cli.engine.evaluation import Evaluation, actor_table, tube_table
+from stad_cli.engine.mask_evaluation import MaskEvaluation
+from stad_cli.engine.object_evaluation import stored_evaluation
 from stad_cli.engine.run_folder import RunFolder
 from stad_cli.engine.run_log import read_log
 from stad_cli.keyframe_picture import picture
@@ -39,7 +41,7 @@ def write_report(
     *,
     data: Path | None = None,
     dataset: Dataset | None = None,
-    evaluation: Evaluation | None = None,
+    evaluation: Evaluation | MaskEvaluation | None = None,
 ) -> Path:
     """Write RUN/report.html and give its path; an older one is replaced once this is complete.
 
@@ -66,7 +68,10 @@ def write_report(
     found_data = recall_data(run, data)
     found = dataset or dataset_of(recipe, found_data)
     scored = evaluation or _stored_evaluation(folder, recipe, found)
-    text = _page(run, recipe, found, scored)
+    if isinstance(scored, MaskEvaluation):
+        text = _mask_page(run, recipe, found, scored)
+    else:
+        text = _page(run, recipe, found, scored)
     target = run / "report.html"
     with whole_file(target, "text") as file, naming(target):
         file.write(text)
@@ -75,18 +80,23 @@ def write_report(
     return target
 
 
-def _stored_evaluation(folder: RunFolder, recipe: Recipe, dataset: Dataset) -> Evaluation:
+def _stored_evaluation(
+    folder: RunFolder, recipe: Recipe, dataset: Dataset
+) -> Evaluation | MaskEvaluation:
     part = recipe.eval.part
-    path = folder.detections(part)
-    if not path.is_file():
+    follows = recipe.clip.form == "object"
+    path = folder.masks(part) if follows else folder.detections(part)
+    if not path.exists():
         raise InputError(
             "this run has not been evaluated yet",
             path=folder.path,
             expected=f"its detections in {path.relative_to(folder.path)}",
             remedy="let the training end: go on with it by `stad train ... --resume`",
         )
-    content = detections_json.read(path)
     videos = part_of(dataset, part)
+    if follows:
+        return stored_evaluation(dataset, part, videos, path)
+    content = detections_json.read(path)
     tubes = folder.tubes(part)
     found_tubes = read_tubes_json(tubes).tubes if tubes.is_file() else None
     return Evaluation(
@@ -129,11 +139,7 @@ def _page(run: Path, recipe: Recipe, dataset: Dataset, scored: Evaluation) -> st
         **_tube_headline(scored),
         "scored on": f"{truth['frames']:,} keyframes with {truth['truths']:,} true actions, "
         f"{scored.part} part of {dataset.name}, protocol {scored.protocol}",
-        "model": f"{recipe.model.name}, {recipe.clip.length} frames, every "
-        f"{_ordinal(recipe.clip.stride)}"
-        + (" (the keyframe alone, repeated)" if recipe.clip.repeat_keyframe else ""),
-        "training": f"{recipe.optim.steps:,} steps of "
-        f"{recipe.optim.batch * recipe.optim.accumulate} clips, seed {recipe.run.seed}",
+        **_setting(recipe),
     }
     return report.page(
         run.resolve().name,
@@ -141,6 +147,45 @@ def _page(run: Path, recipe: Recipe, dataset: Dataset, scored: Evaluation) -> st
         headline=headline,
         subtitle=f"Recipe {recipe.name}. {recipe.about}".strip(),
     )
+
+
+def _mask_page(run: Path, recipe: Recipe, dataset: Dataset, scored: MaskEvaluation) -> str:
+    """The page of a network that follows objects: their J and F instead of boxes."""
+    from stad_eval import report
+
+    sections = [
+        *_training(read_log(run), {"J": "#2f6fab", "F": "#d1602d"}),
+        report.Section(
+            title="Objects",
+            text="J is the overlap of regions, F the agreement of boundaries, of each object over "
+            "the frames that count; then their means.",
+            content=[_code(scored.result.table())],
+        ),
+        report.Section(title="Recipe", content=[_code(recipe.to_toml())]),
+    ]
+    headline: dict[str, str | float] = {
+        **{name: _number(value) for name, value in scored.metrics().items()},
+        "scored on": f"{scored.result.counts['objects']:,} objects of {len(scored.parts)} of "
+        f"{scored.videos} videos, {scored.part} part of {dataset.name}, protocol "
+        f"{scored.protocol.name}",
+        **_setting(recipe),
+    }
+    return report.page(
+        run.resolve().name,
+        sections,
+        headline=headline,
+        subtitle=f"Recipe {recipe.name}. {recipe.about}".strip(),
+    )
+
+
+def _setting(recipe: Recipe) -> dict[str, str | float]:
+    return {
+        "model": f"{recipe.model.name}, {recipe.clip.length} frames, every "
+        f"{_ordinal(recipe.clip.stride)}"
+        + (" (the keyframe alone, repeated)" if recipe.clip.repeat_keyframe else ""),
+        "training": f"{recipe.optim.steps:,} steps of "
+        f"{recipe.optim.batch * recipe.optim.accumulate} clips, seed {recipe.run.seed}",
+    }
 
 
 def _tube_headline(scored: Evaluation) -> dict[str, str | float]:
@@ -175,7 +220,13 @@ def _ordinal(number: int) -> str:
     return {1: "frame", 2: "2nd frame", 3: "3rd frame"}.get(number, f"{number}th frame")
 
 
-def _training(entries: Sequence[Mapping[str, Any]]) -> "list[Section]":
+_SHOWN = {"frame_mAP": "#2f6fab", "actor_AP": "#d1602d"}
+"""Scores that are drawn while training, and their colours."""
+
+
+def _training(
+    entries: Sequence[Mapping[str, Any]], shown: Mapping[str, str] = _SHOWN
+) -> "list[Section]":
     from stad_eval import report
 
     losses = [entry for entry in entries if entry.get("loss")]
@@ -188,7 +239,7 @@ def _training(entries: Sequence[Mapping[str, Any]]) -> "list[Section]":
         sections.append(report.Section(title="Losses", content=[report.loss_curves(steps, series)]))
     if len({entry["step"] for entry in scores}) > 1:
         sections.append(
-            report.Section(title="Score while training", content=[_score_curves(scores)])
+            report.Section(title="Score while training", content=[_score_curves(scores, shown)])
         )
     return sections
 
@@ -197,13 +248,13 @@ def _value(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _score_curves(entries: Sequence[Mapping[str, Any]]) -> "Figure":
+def _score_curves(entries: Sequence[Mapping[str, Any]], shown: Mapping[str, str]) -> "Figure":
     from matplotlib.figure import Figure
 
     by_step = {entry["step"]: entry["eval"] for entry in entries}
     figure = Figure(figsize=(8.0, 3.4), layout="constrained")
     axes = figure.subplots()
-    for name, colour in (("frame_mAP", "#2f6fab"), ("actor_AP", "#d1602d")):
+    for name, colour in shown.items():
         values = [100.0 * _value(found.get(name)) for found in by_step.values()]
         label = f"{name.replace('_', '-')} ({values[-1]:.1f})"
         axes.plot(list(by_step), values, color=colour, marker="o", markersize=3.5, label=label)

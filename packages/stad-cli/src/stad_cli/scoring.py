@@ -16,6 +16,7 @@ from stad_cli.engine.data import dataset_of, open_dataset, part_of
 from stad_cli.engine.distributed import Device, processes
 from stad_cli.engine.evaluate import clips_of, evaluate
 from stad_cli.engine.evaluation import Evaluation, actor_table
+from stad_cli.engine.mask_evaluation import MaskEvaluation
 from stad_cli.engine.randomness import reproducible
 from stad_cli.progress import progress
 from stad_cli.run_source import recall_data
@@ -47,7 +48,7 @@ def run_of(weights: Path) -> Path:
     return weights.resolve().parent.parent
 
 
-def score_checkpoint(
+def score_checkpoint(  # noqa: PLR0913 - the options of a command
     source: Path,
     *,
     data: Path | None = None,
@@ -55,9 +56,10 @@ def score_checkpoint(
     split: int | None = None,
     part: str | None = None,
     iou: float = 0.5,
+    masks: Path | None = None,
     device: Device = "auto",
     quiet: bool = True,
-) -> Evaluation:
+) -> Evaluation | MaskEvaluation:
     """Run a checkpoint over the annotated frames of a dataset and score what it finds.
 
     Args:
@@ -67,17 +69,28 @@ def score_checkpoint(
         split: Which split; None for the recipe's.
         part: "train" or "test"; None for the recipe's.
         iou: Overlap from which a box counts as found.
+        masks: Folder for the masks of objects that are followed: VIDEO/FRAME.png.
         device: Where to compute.
         quiet: Show no progress.
 
     Raises:
-        InputError: No checkpoint, no data, or data with other classes than the checkpoint's.
+        InputError: No checkpoint, no data, data with other classes than the checkpoint's (objects
+            are followed whatever their class), or masks of a network that gives none.
     """
     weights = checkpoint_path(source)
     model, classes, recipe = checkpoint.build_model(weights)
     recipe = _changed(recipe, dataset=dataset, split=split, part=part, iou=iou)
+    follows = recipe.clip.form == "object"
+    if masks is not None and not follows:
+        raise InputError(
+            "this network writes no masks",
+            path=weights,
+            expected='a run with [clip] form = "object"',
+            found=f'form = "{recipe.clip.form}"',
+            remedy="leave --masks out",
+        )
     found = dataset_of(recipe, recall_data(run_of(weights), data))
-    if found.classes.names != classes.names:
+    if not follows and found.classes.names != classes.names:
         raise InputError(
             "the checkpoint tells other classes apart than this dataset",
             path=weights,
@@ -91,7 +104,8 @@ def score_checkpoint(
         reproducible(seed=recipe.run.seed, threads=recipe.run.threads, group=group),
         progress("evaluating", total, unit="clips", quiet=quiet) as seen,
     ):
-        return evaluate(model.to(group.device), found, recipe.eval.part, recipe, group, seen=seen)
+        network, part = model.to(group.device), recipe.eval.part
+        return evaluate(network, found, part, recipe, group, masks=masks, seen=seen)
 
 
 def _changed(

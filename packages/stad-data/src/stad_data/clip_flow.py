@@ -4,7 +4,7 @@ Needs the extra ``torch``. Suffix legend: N = clips, T = frames, H, W = height a
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -62,6 +62,7 @@ class FlowClips:
         folder: Where `stad data flow` (`flow_cache.fill`) put the flow of the videos.
         make: What makes the clips: `clips.centred`, `windows.tubelet`, ...
         settings: What the flow has to be; None takes it as it was computed.
+        given: Flow by video name, instead of the files of the folder.
         open_files: How many files of flow one process keeps open.
     """
 
@@ -71,11 +72,13 @@ class FlowClips:
         *,
         make: ClipMaker = centred,
         settings: FlowSettings | None = None,
+        given: Mapping[str, FlowSource] | None = None,
         open_files: int = 64,
     ) -> None:
         self.folder = Path(folder)
         self.make = make
         self.settings = settings
+        self.given = given
         self.open_files = open_files
         self._files: OrderedDict[str, FlowFile] = OrderedDict()
 
@@ -97,7 +100,8 @@ class FlowClips:
             InputError: As ``make``; or the video's flow is missing, damaged, or of another file.
         """
         clip = self.make(annotation, frame, length=length, stride=stride, source=source)
-        return with_flow(clip, self._file(annotation))
+        given = self.given
+        return with_flow(clip, self._file(annotation) if given is None else given[annotation.video])
 
     def _file(self, annotation: VideoAnnotation) -> FlowFile:
         name = annotation.video

@@ -46,6 +46,8 @@ class Clip:
         tracks: Actors in more frames than the keyframe (``stad_data.windows``), or None.
         flow: Optical flow (``clip_flow.with_flow``), or None: float32 [T, H, W, 2], (dx, dy) in
             clip pixels from each frame to the next one of the video.
+        given: Whether the mask of the first frame is given to whoever looks at the clip, to say
+            which object is meant (``stad_data.object_clips``).
 
     Raises:
         InputError: Arrays whose shapes or types disagree.
@@ -63,6 +65,7 @@ class Clip:
     masks: NDArray[np.uint8] | NDArray[np.float32] | None = field(default=None, repr=False)
     tracks: ClipTracks | None = field(default=None, repr=False)
     flow: NDArray[np.float32] | None = field(default=None, repr=False)
+    given: bool = False
 
     def __post_init__(self) -> None:
         frames, boxes, labels = self.frames, self.boxes, self.labels

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stad_data.video import VideoReader
+from stad_data.video_folder import Gaps
 from stad_eval import InputError
 
 _DEFAULT_BYTES = 4 * 2**30
@@ -92,6 +93,7 @@ def cache_videos(
     workers: int = 2,
     max_bytes: int = _DEFAULT_BYTES,
     progress: Callable[[int, int], None] | None = None,
+    gaps: Gaps = "step",
 ) -> dict[Path, FrameCache]:
     """Decode many short videos into memory, some at a time.
 
@@ -102,6 +104,7 @@ def cache_videos(
         workers: decoding threads.
         max_bytes: memory that the frames may take together.
         progress: called with (videos done, videos in all) after each.
+        gaps: what may be missing among the numbers of folders of images, as in `VideoReader`.
 
     Returns:
         Caches by path, in the order given; empty for no paths.
@@ -116,7 +119,7 @@ def cache_videos(
     caches: dict[Path, FrameCache] = {}
     with ThreadPoolExecutor(workers) as pool:
         try:
-            measured = pool.map(lambda path: _measured(path, size, short_side), unique)
+            measured = pool.map(lambda path: _measured(path, size, short_side, gaps), unique)
             readers = _fitting(measured, len(unique), max_bytes)
             for cache in pool.map(_filled, readers):
                 caches[cache.path] = cache
@@ -149,9 +152,9 @@ def _fitting(
 
 
 def _measured(
-    path: Path, size: tuple[int, int] | None, short_side: int | None
+    path: Path, size: tuple[int, int] | None, short_side: int | None, gaps: Gaps
 ) -> tuple[VideoReader, int]:
-    reader = VideoReader(path, resize=size, short_side=short_side)
+    reader = VideoReader(path, resize=size, short_side=short_side, gaps=gaps)
     frames = reader.num_frames
     width, height = reader.size
     reader.release()

@@ -144,6 +144,7 @@ class ClipInfo:
         indices: int64 [T], which frame of the video each frame is.
         placement: From pixels of the annotated frame to pixels of the clip.
         size: (width, height) of the clip within the batch, without the padding.
+        actors: Numbers of the actors of its boxes.
     """
 
     video: str
@@ -151,6 +152,7 @@ class ClipInfo:
     indices: NDArray[np.int64] = field(compare=False)
     placement: Placement
     size: tuple[int, int]
+    actors: tuple[int, ...] = ()
 
 
 @dataclass(kw_only=True)
@@ -168,6 +170,8 @@ class Batch:
             clips have none. `clip_flow.early_fusion` stacks it under the frames.
         proposals: Per clip float32 [Pi, 5], boxes in clip pixels that another detector found at the
             keyframe, and their scores; None where there is no such detector.
+        given: bool [N, H, W], the mask of each clip's first frame where it is given to the network
+            (``Clip.given``); None where it is not.
     """
 
     clips: Tensor
@@ -178,6 +182,7 @@ class Batch:
     tracks: list[ClipTracks | None] = field(default_factory=list[ClipTracks | None])
     flow: Tensor | None = None
     proposals: list[Tensor] | None = None
+    given: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -195,6 +200,7 @@ class Batch:
             proposals=(
                 None if self.proposals is None else [rows.pin_memory() for rows in self.proposals]
             ),
+            given=None if self.given is None else self.given.pin_memory(),
         )
 
 
@@ -205,8 +211,8 @@ def collate(clips: Sequence[Clip]) -> Batch:
     frames have them: it is the layout in which 3D convolutions are fastest, and costs no transpose.
 
     Raises:
-        InputError: No clips, clips of different lengths, or masks of one kind, or flow, in some
-            clips only.
+        InputError: No clips, clips of different lengths, or masks of one kind, flow, or a given
+            mask, in some clips only.
     """
     lengths = {len(clip.frames) for clip in clips}
     if len(lengths) != 1:
@@ -221,6 +227,7 @@ def collate(clips: Sequence[Clip]) -> Batch:
     for place, clip in zip(out, clips, strict=True):
         w, h = clip.size
         place[:, :h, :w] = clip.frames
+    masks = _masks(clips, out.shape[1:4])
     return Batch(
         clips=torch.from_numpy(out).permute(0, 4, 1, 2, 3),
         boxes=[torch.tensor(clip.boxes, dtype=torch.float32) for clip in clips],
@@ -232,12 +239,14 @@ def collate(clips: Sequence[Clip]) -> Batch:
                 indices=clip.indices,
                 placement=clip.placement,
                 size=clip.size,
+                actors=tuple(clip.actors.tolist()),
             )
             for clip in clips
         ],
-        masks=_masks(clips, out.shape[1:4]),
+        masks=masks,
         tracks=[clip.tracks for clip in clips],
         flow=_flow(clips, out.shape[1:4]),
+        given=_given(clips, masks),
     )
 
 
@@ -275,3 +284,17 @@ def _flow(clips: Sequence[Clip], shape: Sequence[int]) -> Tensor | None:
         w, h = clip.size
         place[:, :h, :w] = clip.flow
     return torch.from_numpy(out).permute(0, 4, 1, 2, 3)
+
+
+def _given(clips: Sequence[Clip], masks: Tensor | None) -> Tensor | None:
+    """The mask of each clip's first frame, where all clips give it."""
+    count = sum(clip.given for clip in clips)
+    if not count:
+        return None
+    if count < len(clips) or masks is None:
+        raise InputError(
+            "a batch needs a given mask in all of its clips or in none",
+            expected=f"{len(clips)} clips with masks of which the first is given",
+            found=f"{count}",
+        )
+    return masks[:, 0] == 1

@@ -19,11 +19,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from stad_models.detectors.cfad import Cfad
 from stad_models.detectors.moc import Moc
+from stad_models.detectors.object_segmentation import ObjectSegmentation
 from stad_models.detectors.se_stad import SeStad
 from stad_models.detectors.snippets import padded, snippet, unflattened
 from stad_models.detectors.stma import Stma
 from stad_models.detectors.two_stream_moc import TwoStreamMoc
 from stad_models.detectors.video_capsule import VideoCapsule
+from stad_models.heads.reference_matching import STRIDE
 
 Rule = Literal["mac", "paper"]
 
@@ -56,7 +58,7 @@ def count(
             at, `max_tubes` of them refined at every timestamp) or of maps, or a backbone (the part
             "backbone"); it is not changed, and may have its weights on the meta device.
         size: side of a square clip, or (width, height), in pixels.
-        frames: frames of the clip.
+        frames: frames of the clip; of an `ObjectSegmentation` those beside the given one.
         rule: "mac" counts convolutions, linear layers and the matrix products of non-local blocks,
             each once; of deformable convolutions only those that give their offsets. "paper" is
             what SE-STAD's tables count: these, batch normalisation (2 per element), ReLU and
@@ -80,6 +82,10 @@ def count(
         params = {part: _params(model.get_submodule(part)) for part in macs}
     elif isinstance(model, VideoCapsule):
         macs = _capsule_macs(model, clips, rule)
+        params = {part: _params(model.get_submodule(part)) for part in macs}
+    elif isinstance(model, ObjectSegmentation):
+        clips = torch.empty((1, model.channels_in, 1 + frames, height, width), device="meta")
+        macs = _segmentation_macs(model, clips, rule)
         params = {part: _params(model.get_submodule(part)) for part in macs}
     elif isinstance(model, Cfad):
         clips = clips[:, :1].expand(-1, model.channels_in, -1, -1, -1)
@@ -148,10 +154,20 @@ def _capsule_macs(model: VideoCapsule, clips: Tensor, rule: Rule) -> dict[str, i
     return {"backbone": backbone, "primary": primary, "capsules": capsules, "decoder": decoder}
 
 
-class _Encoder(nn.Module):
-    """The part of a `VideoCapsule` that its backbone does."""
+def _segmentation_macs(model: ObjectSegmentation, clips: Tensor, rule: Rule) -> dict[str, int]:
+    whole = padded(clips, STRIDE)
+    (halves, quarters, eighths), backbone = _run(_Encoder(model), rule, whole)
+    read, matching = _run(model.matching, rule, eighths, whole[:, :, 0])
+    joined = torch.cat([read, eighths[:, :, 1:]], dim=1)
+    finer = (quarters[:, :, 1:], halves[:, :, 1:])
+    _, decoder = _run(model.decoder, rule, joined, *finer)
+    return {"backbone": backbone, "matching": matching, "decoder": decoder}
 
-    def __init__(self, model: VideoCapsule) -> None:
+
+class _Encoder(nn.Module):
+    """The part of a detector of maps that its backbone does."""
+
+    def __init__(self, model: VideoCapsule | ObjectSegmentation) -> None:
         super().__init__()
         self.model = model
 

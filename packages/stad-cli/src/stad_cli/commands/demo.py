@@ -31,6 +31,7 @@ def demo(
     folder, or goes on with a run that was interrupted.
     """
     from stad_cli.demonstration import demonstrate
+    from stad_cli.engine.mask_evaluation import MaskEvaluation
 
     found = demonstrate(
         out,
@@ -42,6 +43,8 @@ def demo(
         device=device,
     )
     scored = found.outcome.evaluation
+    if isinstance(scored, MaskEvaluation):
+        raise TypeError("the demo's recipe finds actors at keyframes")
     lines = (
         ("frame-mAP", f"{100 * scored.result.mean:.2f} % at IoU {scored.iou:g}, held-out videos"),
         ("actor AP", f"{100 * scored.actor_result.mean:.2f} %"),

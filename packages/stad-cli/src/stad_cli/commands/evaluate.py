@@ -13,10 +13,12 @@ from stad_cli.dataset_names import DatasetName
 
 if TYPE_CHECKING:
     from stad_cli.engine.evaluation import Evaluation
+    from stad_cli.engine.mask_evaluation import MaskEvaluation
 
 EXAMPLE = (
     "Examples:  stad eval runs/se_stad_tiny_jhmdb\n\n"
-    "           stad eval detections.json --data JHMDB --dataset jhmdb"
+    "           stad eval detections.json --data JHMDB --dataset jhmdb\n\n"
+    "           stad eval runs/vos_tiny_synthetic --data VOS --masks found"
 )
 
 
@@ -27,7 +29,7 @@ class Part(StrEnum):
     TEST = "test"
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - the options of a command
     source: Annotated[
         Path,
         typer.Argument(
@@ -52,6 +54,13 @@ def evaluate(
     iou: Annotated[
         float, typer.Option(min=0.01, max=1.0, help="Overlap from which a box counts as found.")
     ] = 0.5,
+    masks: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of a network that follows objects: write its masks here, as palette PNG files "
+            "VIDEO/FRAME.png."
+        ),
+    ] = None,
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")
     ] = "auto",
@@ -61,10 +70,18 @@ def evaluate(
 
     Prints the frame-mAP by class under the dataset's protocol, and the average precision of the
     actors' boxes, whatever they do; for detectors of tubes also video-mAP, v-MABO, and how many
-    tubes are right or wrong in which way.
+    tubes are right or wrong in which way. For networks that follow objects by their masks J and F
+    of every object, and their means.
     """
     from stad_cli.scoring import score_checkpoint, score_detections
+    from stad_eval import InputError
 
+    if masks is not None and not is_checkpoint(source):
+        raise InputError(
+            "--masks goes with a run or a checkpoint",
+            path=source,
+            remedy="score files of masks by: stad-eval masks",
+        )
     if is_checkpoint(source):
         evaluation = score_checkpoint(
             source,
@@ -73,6 +90,7 @@ def evaluate(
             split=split,
             part=None if part is None else part.value,
             iou=iou,
+            masks=masks,
             device=device,
             quiet=as_json,
         )
@@ -93,8 +111,16 @@ def is_checkpoint(source: Path) -> bool:
     return source.is_dir() or source.suffix == ".pt"
 
 
-def print_scores(evaluation: "Evaluation", *, as_json: bool) -> None:
+def print_scores(evaluation: "Evaluation | MaskEvaluation", *, as_json: bool) -> None:
     """The tables, or one JSON object, on stdout."""
+    from stad_cli.engine.mask_evaluation import MaskEvaluation
+
+    if isinstance(evaluation, MaskEvaluation):
+        found = evaluation.result
+        sys.stdout.write((found.to_json() if as_json else found.table()) + "\n")
+        if not as_json:
+            sys.stdout.write(mask_summary(evaluation) + "\n")
+        return
     result, tubes, types = evaluation.result, evaluation.video_result, evaluation.tube_types
     if as_json:
         content = json.loads(result.to_json()) | {"actor_AP": _plain(evaluation.actor_result.mean)}
@@ -122,6 +148,17 @@ def summary(evaluation: "Evaluation") -> str:
         means = evaluation.video_result.mean.items()
         parts += [f"video-mAP@{iou} {100 * mean:.2f} %" for iou, mean in means]
         parts.append(f"v-MABO {100 * evaluation.video_result.coverage.class_agnostic:.2f} %")
+    return ", ".join(parts)
+
+
+def mask_summary(evaluation: "MaskEvaluation") -> str:
+    """One line: J&F, J and F over objects and by groups of classes, and what was not scored."""
+    if not evaluation.parts:
+        return "nothing to score: of no object a mask is known beyond its first one"
+    parts = [f"{name} {100 * value:.2f} %" for name, value in evaluation.metrics().items()]
+    left_out = evaluation.videos - len(evaluation.parts)
+    if left_out:
+        parts.append(f"{left_out} of {evaluation.videos} videos have nothing to score")
     return ", ".join(parts)
 
 

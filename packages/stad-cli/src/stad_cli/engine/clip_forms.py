@@ -1,11 +1,11 @@
 """What one sample of a recipe is: a clip around a keyframe, with a tubelet or masks, or a video.
 
-The four forms of `[clip] form` differ in which samples there are, in how a clip is made of one, and
+The five forms of `[clip] form` differ in which samples there are, in how a clip is made of one, and
 in how the predictions of clips become tables; all of it is chosen here and nowhere else.
 Suffix legend: S = samples, T = frames of a clip.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -18,31 +18,69 @@ from stad_cli.engine.collectors.maps import MapCollector
 from stad_cli.engine.collectors.tubelets import TubeletCollector
 from stad_cli.engine.collectors.tubes import TubeCollector
 from stad_data import ActionClasses, Clip, VideoAnnotation, windows
-from stad_data.clip_flow import FlowClips
+from stad_data.clip_flow import FlowClips, FlowSource
 from stad_data.clip_masks import BoxMasks, with_masks
 from stad_data.clip_samples import tubelet_samples
 from stad_data.clips import ClipMaker, FrameSource, centred
+from stad_data.object_clips import (
+    covering_samples,
+    given_objects,
+    labelled_objects,
+    object_clip,
+    object_samples,
+)
 from stad_data.sampling import keyframe_samples
 from stad_eval import InputError, TubeletLinking
 
 
-def clip_maker(recipe: Recipe) -> ClipMaker:
-    """What makes the clip of a sample; it can be sent to a worker."""
-    clip = recipe.clip
-    if clip.form == "tubelet":
-        tubelets = partial(windows.tubelet, boxes=clip.tubelet)
-        flow = recipe.data.flow
-        return tubelets if flow is None else FlowClips(flow, make=tubelets)
-    return {"keyframe": centred, "video": whole_video, "map": masked}[clip.form]
+def clip_maker(recipe: Recipe, flows: Mapping[str, FlowSource] | None = None) -> ClipMaker:
+    """What makes the clip of a sample; it can be sent to a worker.
+
+    Args:
+        recipe: The form of clips, and whether they have flow.
+        flows: Optical flow by video name; None reads the recipe's folder.
+    """
+    makers: dict[str, ClipMaker] = {
+        "keyframe": centred,
+        "tubelet": partial(windows.tubelet, boxes=recipe.clip.tubelet),
+        "video": whole_video,
+        "map": masked,
+        "object": object_clip,
+    }
+    make, folder = makers[recipe.clip.form], recipe.data.flow
+    return make if folder is None else FlowClips(folder, make=make, given=flows)
+
+
+def trained_on(
+    recipe: Recipe, annotations: Sequence[VideoAnnotation]
+) -> tuple[VideoAnnotation, ...]:
+    """What samples point into: the annotated videos, or for objects each object of each of them."""
+    if recipe.clip.form != "object":
+        return tuple(annotations)
+    return tuple(one for annotation in annotations for one in labelled_objects(annotation))
+
+
+def followed(recipe: Recipe, annotations: Sequence[VideoAnnotation]) -> tuple[VideoAnnotation, ...]:
+    """The same of videos of which, for objects, the first mask of each is known alone."""
+    if recipe.clip.form != "object":
+        return tuple(annotations)
+    return tuple(one for annotation in annotations for one in given_objects(annotation))
 
 
 def training_samples(recipe: Recipe, annotations: Sequence[VideoAnnotation]) -> NDArray[np.int64]:
     """The samples int64 [S, 2] (video number, frame) of an epoch of training.
 
     Keyframes and maps: every n-th annotated frame. Tubelets: windows of annotated frames which no
-    actor enters or leaves. Videos: each of them.
+    actor enters or leaves. Videos: each of them. Objects: every n-th annotated frame after their
+    first one.
+
+    Args:
+        recipe: The form of clips.
+        annotations: From `trained_on`.
     """
     clip, data = recipe.clip, recipe.data
+    if clip.form == "object":
+        return object_samples(annotations, every=data.every_nth_frame, empty=not data.skip_empty)
     if clip.form == "video":
         return video_samples(annotations, empty=not data.skip_empty)
     if clip.form == "tubelet":
@@ -63,9 +101,17 @@ def evaluation_samples(
     """The samples int64 [S, 2] that together look at everything annotated, in order.
 
     Keyframes: every n-th. Tubelets: one for each first frame. Maps: clips side by side in which
-    every frame of the video comes once. Videos: each of them.
+    every frame of the video comes once. Videos: each of them. Objects: clips side by side of every
+    frame after their first one.
+
+    Args:
+        recipe: The form of clips.
+        annotations: From `followed`.
+        every_nth_frame: Of keyframes alone.
     """
     clip = recipe.clip
+    if clip.form == "object":
+        return covering_samples(annotations, length=clip.length, stride=clip.stride)
     if clip.form == "keyframe":
         return keyframe_samples(annotations, every=every_nth_frame)
     if clip.form == "video":
@@ -87,7 +133,7 @@ def collector(
     *,
     every_nth_frame: int = 1,
 ) -> Collector:
-    """What gathers the predictions of this recipe's clips.
+    """What gathers the predictions of this recipe's clips (of objects see `object_evaluation`).
 
     Raises:
         InputError: Keyframes are to be linked that lie seconds apart.

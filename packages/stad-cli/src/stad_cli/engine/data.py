@@ -13,11 +13,13 @@ from torch import Tensor
 from stad_cli import dataset_forms
 from stad_cli.config import DataSection, Recipe, nearest
 from stad_cli.engine.batch_loader import load_batches
-from stad_cli.engine.clip_forms import clip_maker, training_samples
+from stad_cli.engine.clip_forms import clip_maker, trained_on, training_samples
+from stad_cli.engine.detector import FUSED_CHANNELS, STACKED_CHANNELS
 from stad_cli.engine.distributed import Processes
 from stad_cli.engine.external_proposals import ExternalProposals, wanted_proposals
 from stad_cli.engine.labelled_videos import labelled_videos
 from stad_data import Dataset, VideoAnnotation, transforms
+from stad_data.clip_flow import FlowSource, early_fusion
 from stad_data.clip_tracks import ClipTracks
 from stad_data.clips import FrameSource
 from stad_data.datasets.video_files import Missing
@@ -172,6 +174,7 @@ def frame_caches(
         workers=min(4, os.cpu_count() or 1),
         max_bytes=int(data.cache_gib * 2**30),
         progress=lambda _done, _total: seen(1),
+        gaps="close" if any(annotation.gaps == "close" for annotation in videos) else "step",
     )
     return {annotation.video: made[annotation.path] for annotation in videos}
 
@@ -211,13 +214,18 @@ def training_clips(
     Raises:
         InputError: No training sample.
     """
-    videos = labelled_videos(recipe.data, part_of(dataset, "train"))
+    videos = trained_on(recipe, labelled_videos(recipe.data, part_of(dataset, "train")))
     samples = training_samples(recipe, videos)
     if not len(samples) and recipe.clip.form == "tubelet":
         raise InputError(
             f"the train part of {dataset.name} has no {recipe.clip.tubelet} annotated frames in a "
             "row that no actor enters or leaves",
             remedy="set clip.tubelet to fewer frames, or data.skip_empty=false",
+        )
+    if not len(samples) and recipe.clip.form == "object":
+        raise InputError(
+            f"the train part of {dataset.name} has no object that is annotated on two frames",
+            expected="masks of objects on frames after the first that shows them",
         )
     if not len(samples):
         raise InputError(
@@ -257,8 +265,12 @@ def evaluation_batches(
     *,
     caches: Mapping[str, FrameSource],
     workers: int,
+    flows: Mapping[str, FlowSource] | None = None,
 ) -> Iterator[Batch]:
-    """The clips of `samples` (rows of video number and frame) in order, as the model tests them."""
+    """The clips of `samples` (rows of video number and frame) in order, as the model tests them.
+
+    `caches` and `flows` give frames and flow by video name, instead of the video's files.
+    """
     clips = ClipDataset(
         annotations,
         samples,
@@ -266,7 +278,7 @@ def evaluation_batches(
         stride=recipe.clip.stride,
         transform=test_transform(recipe),
         caches=caches,
-        make=clip_maker(recipe),
+        make=clip_maker(recipe, flows),
     )
     size = recipe.eval.batch
     keys = [(0, row) for row in range(len(samples))]
@@ -327,21 +339,31 @@ def normalise(clips: Tensor) -> Tensor:
     return clips.float().sub_(255.0 * MEAN).mul_(1.0 / (255.0 * SPREAD))
 
 
-def model_input(batch: Batch, device: torch.device) -> Tensor:
+def model_input(batch: Batch, device: torch.device, *, channels: int = STACKED_CHANNELS) -> Tensor:
     """Clips as a detector takes them: moved as bytes, normalised where it computes.
 
-    `[N, 3, T, H, W]`; where the batch has flow 18 channels, stacked images of it below the colours.
+    `[N, 3, T, H, W]`. Where the batch has flow, it lies below the colours: its two displacements
+    for a detector of 5 channels (`early_fusion`), else stacked images of it, 18 channels in all.
+    Where it has given masks, the fourth channel is the mask on the first frame, 0 on the others.
     """
     clips = normalise(batch.clips.to(device, non_blocking=True))
+    if batch.given is not None:
+        masks = torch.zeros_like(clips[:, :1])
+        masks[:, 0, 0] = batch.given.to(device, non_blocking=True)
+        return torch.cat([clips, masks], dim=1)
     if batch.flow is None:
         return clips
-    images = flow_images(batch.flow.to(device, non_blocking=True))
-    return torch.cat([clips, stacked_flow(normalise(images))], dim=1)
+    flow = batch.flow.to(device, non_blocking=True)
+    if channels == FUSED_CHANNELS:
+        return early_fusion(clips, flow)
+    return torch.cat([clips, stacked_flow(normalise(flow_images(flow)))], dim=1)
 
 
-def to_device(batch: Batch, device: torch.device) -> tuple[Tensor, Targets]:
-    """A batch as a detector takes it."""
-    return model_input(batch, device), targets_of(batch).to(device)
+def to_device(
+    batch: Batch, device: torch.device, *, channels: int = STACKED_CHANNELS
+) -> tuple[Tensor, Targets]:
+    """A batch as a detector of so many input channels takes it."""
+    return model_input(batch, device, channels=channels), targets_of(batch).to(device)
 
 
 def targets_of(batch: Batch) -> Targets:

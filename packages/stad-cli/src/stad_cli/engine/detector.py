@@ -13,7 +13,13 @@ from stad_cli.config import ClipSection, ModelSection, Recipe, nearest
 from stad_data import ActionClasses
 from stad_eval import InputError
 from stad_models import zoo
+from stad_models.detectors.object_segmentation import CHANNELS as OBJECT_CHANNELS
 from stad_models.zoo.tubelets import FLOW_CHANNELS
+
+FUSED_CHANNELS = 5
+"""Colours and the two displacements of flow in one input."""
+STACKED_CHANNELS = 3 + FLOW_CHANNELS
+"""Colours, and the images of flow that a second stream takes."""
 
 # What the dataset and the [clip] section decide, not [model.options].
 _ELSEWHERE = (
@@ -60,18 +66,34 @@ def build_detector(section: ModelSection, clip: ClipSection, classes: ActionClas
         ) from error
 
 
+def channels_of(model: nn.Module) -> int:
+    """Input channels of a network: 3 of colour, or more where it takes flow with them."""
+    return getattr(model, "channels_in", 3)
+
+
 def check_channels(model: nn.Module, recipe: Recipe) -> None:
-    """Check that a network takes what the recipe's clips hold: colours, or flow with them.
+    """Check that a network takes what the recipe's clips hold: colours, or flow or a mask as well.
 
     Raises:
         InputError: It does not.
     """
-    takes: int = getattr(model, "channels_in", 3)
-    if recipe.data.flow is not None and takes != 3 + FLOW_CHANNELS:
+    takes = channels_of(model)
+    follows = takes == OBJECT_CHANNELS
+    if follows != (recipe.clip.form == "object"):
+        raise InputError(
+            'only clips of form "object" hold the mask of an object that is to be followed',
+            expected='[clip] form = "object" with model.name "vos_tiny" or "vos_i3d", or neither',
+            found=f'form = "{recipe.clip.form}" with {recipe.model.name}',
+        )
+    if follows:
+        return
+    if recipe.data.flow is not None and takes not in (FUSED_CHANNELS, STACKED_CHANNELS):
         raise InputError(
             f"{recipe.model.name} takes no optical flow",
-            found=f"data.flow = {recipe.data.flow!r}",
-            remedy="leave data.flow out, or take a model of two streams",
+            expected=f"a model of {FUSED_CHANNELS} or {STACKED_CHANNELS} input channels",
+            found=f"data.flow = {recipe.data.flow!r} and {takes} channels",
+            remedy="leave data.flow out, or take a model of two streams, or one whose trunk has "
+            f"channels_in = {FUSED_CHANNELS}",
         )
     if recipe.data.flow is None and takes != 3:
         raise InputError(

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,18 +11,20 @@ from numpy.typing import NDArray
 from torch import nn
 
 from stad_cli.config import Recipe
-from stad_cli.engine.clip_forms import collector, evaluation_samples
+from stad_cli.engine.clip_forms import collector, evaluation_samples, followed
 from stad_cli.engine.collectors.findings import Findings, joined
 from stad_cli.engine.data import frame_caches, part_of
 from stad_cli.engine.distributed import Processes
 from stad_cli.engine.evaluation import Evaluation, ground_truth, tube_table
+from stad_cli.engine.mask_evaluation import MaskEvaluation
+from stad_cli.engine.object_evaluation import evaluate_objects
 from stad_cli.engine.predictions import predictions
 from stad_data import Dataset, VideoAnnotation
 from stad_data.clips import FrameSource
 from stad_data.sampling import keyframe_samples, shard
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - what is evaluated, how, and whom to tell
     model: nn.Module,
     dataset: Dataset,
     part: str,
@@ -30,9 +33,10 @@ def evaluate(
     *,
     thin: bool = False,
     caches: Mapping[str, FrameSource] | None = None,
+    masks: Path | None = None,
     seen: Callable[[int], None] = lambda _: None,
-) -> Evaluation:
-    """Run a detector over a part and score what it finds.
+) -> Evaluation | MaskEvaluation:
+    """Run a detector over a part and score what it finds; of clips of objects that is their masks.
 
     Several processes share the keyframes, or the videos where clips of a video are linked; each of
     them gets the whole Evaluation. The model computes in float32 and is left in the modes (training
@@ -48,6 +52,7 @@ def evaluate(
             of a video (`eval.every_nth_frame`, of keyframes alone), as during training. With
             frames left out no tubes are scored.
         caches: Frames by video name; made here where the recipe says `cache` and None is given.
+        masks: Of objects: a folder that what was found is written to, see `evaluate_objects`.
         seen: Told how many more clips are done.
 
     Raises:
@@ -55,6 +60,19 @@ def evaluate(
     """
     start = time.monotonic()
     videos = evaluated_videos(dataset, part, recipe, thin=thin)
+    if recipe.clip.form == "object":
+        with inference(model):
+            return evaluate_objects(
+                model,
+                dataset,
+                part,
+                videos,
+                recipe,
+                group,
+                caches=caches,
+                masks=masks,
+                seen=seen,
+            )
     every = recipe.eval.every_nth_frame if thin else 1
     samples = evaluation_samples(recipe, videos, every_nth_frame=every)
     own = samples[_own(samples, recipe, group)]
@@ -96,9 +114,14 @@ def evaluated_videos(
     return videos[:: recipe.eval.every_nth_video] if thin else videos
 
 
-def thinned(evaluation: Evaluation, dataset: Dataset, recipe: Recipe) -> Evaluation:
+def thinned(
+    evaluation: Evaluation | MaskEvaluation, dataset: Dataset, recipe: Recipe
+) -> Evaluation | MaskEvaluation:
     """Of a whole evaluation what a thin one would have looked at."""
     thin = recipe.eval
+    if isinstance(evaluation, MaskEvaluation):
+        videos = evaluated_videos(dataset, evaluation.part, recipe, thin=True)
+        return evaluation.on({annotation.video for annotation in videos})
     every = thin.every_nth_frame if recipe.clip.form == "keyframe" else 1
     if every == 1 and thin.every_nth_video == 1:
         return evaluation
@@ -109,7 +132,7 @@ def thinned(evaluation: Evaluation, dataset: Dataset, recipe: Recipe) -> Evaluat
 
 def clips_of(recipe: Recipe, videos: Sequence[VideoAnnotation]) -> int:
     """How many clips a whole evaluation looks at."""
-    return len(evaluation_samples(recipe, videos))
+    return len(evaluation_samples(recipe, followed(recipe, videos)))
 
 
 def _own(samples: NDArray[np.int64], recipe: Recipe, group: Processes) -> NDArray[np.bool_]:

@@ -13,6 +13,7 @@ from torch import nn
 
 from stad_cli.config import FLOW_AHEAD, Recipe
 from stad_cli.engine.data import evaluation_batches, model_input, test_transform
+from stad_cli.engine.detector import channels_of
 from stad_data import VideoAnnotation, VideoReader
 from stad_data.clip_flow import FlowSource, with_flow
 from stad_data.clips import FrameSource, gathered, window
@@ -64,11 +65,11 @@ def predictions(
                 yield from ((info, one) for info, one in found if info.frame in wanted)
         return
     batches = evaluation_batches(
-        recipe, annotations, samples, caches=caches, workers=recipe.run.workers
+        recipe, annotations, samples, caches=caches, workers=recipe.run.workers, flows=flows
     )
     detect: Callable[..., list[Prediction]] = model
     for batch in batches:
-        clips = model_input(batch, device)
+        clips = model_input(batch, device, channels=channels_of(model))
         if batch.proposals is None:
             found = detect(clips)
         else:
@@ -117,7 +118,8 @@ def streamed(
             )
             batch = collate([transform(clip if flow is None else with_flow(clip, flow), rng)])
             infos[:] = batch.clips_info
-            yield model_input(batch, device)[0, :, : stop - start].transpose(0, 1)
+            clips = model_input(batch, device, channels=channels_of(model))
+            yield clips[0, :, : stop - start].transpose(0, 1)
 
     detector: TubeletDetector = model  # pyright: ignore[reportAssignmentType] - is_streamable
     for frame, tubelets in video_tubelets(detector, chunks(), batch=recipe.eval.batch):

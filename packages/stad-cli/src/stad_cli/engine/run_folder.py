@@ -40,6 +40,10 @@ class RunFolder:
         """The action tubes that the network found in a part of the dataset."""
         return self.path / "detections" / f"{part}_tubes.json"
 
+    def masks(self, part: str) -> Path:
+        """The masks of the objects that the network followed in a part, VIDEO/FRAME.png."""
+        return self.path / "detections" / f"{part}_masks"
+
     def claim(self, *, resume: bool) -> None:
         """Check before a run begins that it would overwrite nothing.
 

@@ -18,6 +18,7 @@ from stad_cli.engine.detector import build_detector, check_channels
 from stad_cli.engine.distributed import Device, Processes, processes
 from stad_cli.engine.evaluate import clips_of, evaluate, thinned
 from stad_cli.engine.evaluation import Evaluation
+from stad_cli.engine.mask_evaluation import MaskEvaluation
 from stad_cli.engine.memory import keep_freed_memory
 from stad_cli.engine.methods import Method, TrainingData, build_method
 from stad_cli.engine.optimisation import Optimisation
@@ -57,7 +58,7 @@ class TrainOutcome:
     last: Path
     steps: int
     seconds: float
-    evaluation: Evaluation
+    evaluation: Evaluation | MaskEvaluation
     metrics: dict[str, float]
     leads: bool
 
@@ -273,25 +274,29 @@ class _Run:
         self._note(step, _numbers(found), final=False)
         self._keep_best(step, next(iter(found.values())))
 
-    def _final(self) -> dict[str, Evaluation]:
+    def _final(self) -> "dict[str, Evaluation | MaskEvaluation]":
         """All annotated frames, with the weights of the end; the first is the one to keep."""
         part, steps = self.recipe.eval.part, self.recipe.optim.steps
         clips = clips_of(self.recipe, part_of(self.dataset, part))
         total = clips * len(self.method.evaluated())
         with progress(f"evaluating {part}", total, unit="clips", quiet=self.quiet) as seen:
-            found = self._evaluations(seen=seen)
+            found = self._evaluations(seen=seen, masks=self.folder.masks(part))
         self._note(steps, _numbers(found), final=True)
         first = next(iter(found.values()))
         # The best is chosen among numbers of the same frames.
         self._keep_best(steps, thinned(first, self.dataset, self.recipe))
-        if self.group.leads:
+        if self.group.leads and isinstance(first, Evaluation):
             write_detections(self.folder, first, self.dataset)
         return found
 
     def _evaluations(
-        self, *, thin: bool = False, seen: Callable[[int], None] = lambda _: None
-    ) -> dict[str, Evaluation]:
-        """Every network that the method wants looked at."""
+        self,
+        *,
+        thin: bool = False,
+        seen: Callable[[int], None] = lambda _: None,
+        masks: Path | None = None,
+    ) -> "dict[str, Evaluation | MaskEvaluation]":
+        """Every network that the method wants looked at; the first one's masks are written."""
         return {
             name: evaluate(
                 model,
@@ -301,9 +306,10 @@ class _Run:
                 self.group,
                 thin=thin,
                 caches=self.caches,
+                masks=None if number else masks,
                 seen=seen,
             )
-            for name, model in self.method.evaluated().items()
+            for number, (name, model) in enumerate(self.method.evaluated().items())
         }
 
     def _note(self, step: int, numbers: dict[str, float], *, final: bool) -> None:
@@ -313,10 +319,12 @@ class _Run:
         parts = ", ".join(f"{name} {100 * value:.2f} %" for name, value in numbers.items())
         self.say(f"step {step}: {self.recipe.eval.part} {parts}")
 
-    def _keep_best(self, step: int, evaluation: Evaluation) -> None:
+    def _keep_best(self, step: int, evaluation: Evaluation | MaskEvaluation) -> None:
         score = evaluation.score
-        score = -1.0 if math.isnan(score) else score  # no ground truth: any number is better
-        if self.best is not None and score <= self.best:
+        unknown = math.isnan(score)
+        score = -1.0 if unknown else score  # no ground truth: any number is better
+        # Where nothing can be scored, the newest weights are kept.
+        if self.best is not None and (score < self.best or (score == self.best and not unknown)):
             return
         self.best = score
         if self.group.leads:
@@ -356,7 +364,7 @@ class _Run:
         return self.seconds_before + time.monotonic() - self.start
 
 
-def _numbers(found: Mapping[str, Evaluation]) -> dict[str, float]:
+def _numbers(found: Mapping[str, Evaluation | MaskEvaluation]) -> dict[str, float]:
     """Metrics of the first network by their names, of the others with these before them."""
     first, *others = found
     numbers = found[first].metrics()

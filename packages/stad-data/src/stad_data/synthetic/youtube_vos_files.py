@@ -45,7 +45,9 @@ def write(root: Path, films: Sequence[tuple[Film, Scene]]) -> None:
 def write_film(root: Path, film: Film, renderer: Renderer) -> None:
     """Write `JPEGImages/<video>/<frame>.jpg` and `Annotations/<video>/<frame>.png` of one film.
 
-    Frames are named by their place in the film, with five digits; object k is actor k - 1.
+    Frames are named by their place in the film, with five digits; object k is actor k - 1. Like an
+    annotator's, the masks of an object begin with the first frame that shows enough of it to say
+    what is meant: a quarter of what is seen of it at best.
 
     Raises:
         OSError: The disk is full or cannot be written.
@@ -55,9 +57,26 @@ def write_film(root: Path, film: Film, renderer: Renderer) -> None:
     for folder in (images, masks):
         folder.mkdir(parents=True, exist_ok=True)
     encoder = JpegEncoder(renderer.scene.size, quality=BEST_QUALITY)
-    for frame in kept_frames(renderer.scene).tolist():
+    frames = kept_frames(renderer.scene).tolist()
+    found = without_slivers(np.stack([renderer.index_mask(frame) for frame in frames]))
+    for frame, mask in zip(frames, found, strict=True):
         (images / f"{frame:05d}.jpg").write_bytes(encoder.encode(renderer.frame(frame)))
-        write_mask_png(masks / f"{frame:05d}.png", renderer.index_mask(frame))
+        write_mask_png(masks / f"{frame:05d}.png", mask)
+
+
+def without_slivers(masks: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Index masks uint8 [T, H, W] without objects that just enter.
+
+    An object becomes background before the first frame on which it has a quarter of the most pixels
+    that it has on any.
+    """
+    result = masks.copy()
+    for index in range(1, int(masks.max()) + 1):
+        areas = (masks == index).sum(axis=(1, 2))
+        first = int(np.argmax(4 * areas >= areas.max()))
+        before = result[:first]
+        before[before == index] = 0
+    return result
 
 
 def _objects(scene: Scene) -> Iterator[tuple[str, dict[str, object]]]:

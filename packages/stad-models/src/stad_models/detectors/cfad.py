@@ -135,13 +135,14 @@ class Cfad(nn.Module):
         if self._proposals_alone:
             idle = (heads.coarse, heads.selector, heads.boxes)
             return {**losses, "span_class": with_unused(losses["span_class"], *idle)}
-        spans, scores = propose_spans(temporal, limit=options.train_spans, nms=options.span_nms)
-        spans = [torch.cat(both) for both in zip(true_spans, spans, strict=True)]
-        scores = [
-            torch.cat((torch.ones_like(true[:, 0]), found))
-            for true, found in zip(true_spans, scores, strict=True)
+        proposed, _ = propose_spans(temporal, limit=options.max_spans, nms=options.span_nms)
+        # The modules cannot do with no span at all.
+        least = 0 if any(map(len, true_spans)) else 1
+        spans = [
+            torch.cat((true, one[spread(len(one), max(options.train_spans, least))]))
+            for true, one in zip(true_spans, proposed, strict=True)
         ]
-        seen = self.sampled(clip_map, spans, scores)
+        seen = self.sampled(clip_map, spans, [torch.ones_like(one[:, 0]) for one in spans])
         shown = [
             tubes_of_span(truth[clip], span, least=options.span_overlap)
             for clip, span in zip(seen.clips.tolist(), seen.spans, strict=True)
@@ -232,6 +233,12 @@ class Cfad(nn.Module):
             exclusive=self.exclusive,
             options=self.options,
         )
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """`wanted` of the places 0 to `count` - 1, evenly spread; all of them where there are fewer."""
+    taken = min(count, wanted)
+    return [(2 * number + 1) * count // (2 * taken) for number in range(taken)]
 
 
 def _weighted(losses: Mapping[str, Tensor], weight: float) -> dict[str, Tensor]:

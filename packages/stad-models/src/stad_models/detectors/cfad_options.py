@@ -25,7 +25,8 @@ class CfadOptions:
         positive: least overlap of positive anchors, of tubes and of boxes; ours.
         negative: negative ones have less; ours.
         key_overlap: epsilon, overlap at which the selection of key timestamps ends.
-        train_spans: temporal proposals per clip that train the modules beside the true spans; ours.
+        train_spans: temporal proposals per clip that train the modules beside the true spans,
+            evenly spread over the `max_spans` best: the best of all are soon the true ones; ours.
         span_overlap: a proposal shows the tubes that it overlaps so much in time; ours.
         max_spans: temporal proposals per clip in evaluation; ours.
         span_nms: overlap in time from which the worse of two proposals is dropped (R-C3D).

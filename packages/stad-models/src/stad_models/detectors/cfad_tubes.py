@@ -55,7 +55,7 @@ class SpanFeatures:
 
     Attributes:
         spans: `[S, 2]` in frames of their clips.
-        scores: `[S]`, how sure the temporal proposals are of each; 1 of the truth.
+        scores: `[S]`, how sure the temporal proposals are of each; 1 in training.
         clips: `[S]` int64, the clip of each, in rising order.
         sampled: `[S, C, N, H, W]`.
     """
@@ -154,14 +154,17 @@ def refine(
     At every key timestamp of a tube's span the box found near it replaces the coarse one, and the
     tube becomes the spline through its boxes at all N timestamps. Its score is the mean of its
     class probability and of those of the boxes that were found: as many votes as there are boxes,
-    and one of the coarse tube (the paper's "smooth average", which it does not define).
+    and one of the coarse tube (the paper's "smooth average", which it does not define); times the
+    score of its span, since a part of an action may look as sure as the whole.
 
-    Without refinement boxes are those of the polynomials, scores the class probabilities.
+    Without refinement boxes are those of the polynomials, and the class probability is the mean.
     """
+    certain_R = seen.scores[choice.spans]
     frames_T = torch.arange(frames, device=seen.spans.device, dtype=seen.spans.dtype)
     at_RT = normalised_times(frames_T, seen.spans[choice.spans])
     if not (options.refine and len(choice.spans)):
-        return coarse_boxes(choice.coefficients, choice.anchors, at_RT), choice.scores
+        boxes_RT4 = coarse_boxes(choice.coefficients, choice.anchors, at_RT)
+        return boxes_RT4, choice.scores * certain_R
     count = seen.sampled.shape[2]
     stamps_N = evenly(count, like=at_RT)
     knots_RN4 = coarse_boxes(
@@ -186,7 +189,7 @@ def refine(
         total_R.index_add_(0, tube_K, scores_K)
         votes_R.index_add_(0, tube_K, found_K.to(votes_R))
     boxes_RT4 = spline(stamps_N.expand(len(knots_RN4), -1), knots_RN4, at_RT)
-    return boxes_RT4, total_R / votes_R
+    return boxes_RT4, total_R / votes_R * certain_R
 
 
 def key_choice(selector: TimestampSelector, sampled: Tensor, options: CfadOptions) -> Tensor:

@@ -12,6 +12,9 @@ from stad_models import losses
 from stad_models.heads.matching import Match, draw_weights
 from stad_models.processes import shared_normaliser
 
+BACKGROUND = 3
+"""Negative anchors that are drawn for each positive one."""
+
 
 def class_outputs(num_classes: int, *, exclusive: bool) -> int:
     """Outputs per anchor: a probability per class, and of no class where one excludes another."""
@@ -24,9 +27,11 @@ def probabilities(logits: Tensor, *, exclusive: bool) -> Tensor:
 
 
 def class_loss(logits: Tensor, labels: Tensor, found: Match, *, exclusive: bool) -> Tensor:
-    """Classification loss, averaged over a draw of up to 256 anchors, at most half positive.
+    """Classification loss, averaged over a draw of up to 256 anchors, a quarter of them positive.
 
-    The draw is taken in expectation (`matching.draw_weights`).
+    The draw is taken in expectation (`matching.draw_weights`). Of an image or a span that has two
+    positive anchors and a hundred others, a draw that is filled up with these says little of which
+    class it is; hence there are `BACKGROUND` negative anchors for each positive one.
 
     Args:
         logits: `[N, A, outputs]`.
@@ -34,9 +39,11 @@ def class_loss(logits: Tensor, labels: Tensor, found: Match, *, exclusive: bool)
         found: which anchors are positive and negative.
         exclusive: softmax with a background class, else binary cross-entropy summed over classes.
 
-    Source: CFAD, Eq. 2 (the first term); Faster R-CNN, Sec. 3.1.
+    Source: CFAD, Eq. 2 (the first term); Faster R-CNN, Sec. 3.1; the shares are those by which its
+    second stage learns classes (Fast R-CNN, Sec. 2.3).
     """
-    weight_NA = draw_weights(found, count=256, positives=0.5)
+    share = 1 / (1 + BACKGROUND)
+    weight_NA = draw_weights(found, count=256, positives=share, per_positive=BACKGROUND)
     wanted = labels * found.positive_NA[..., None]
     if exclusive:
         # Two classes at a time, which an exclusive dataset does not have, would share the one.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 import torch
 from torch import Tensor, nn
@@ -178,11 +179,12 @@ def check_anchors(sizes: Sizes) -> None:
     """Refuse anchors that are none.
 
     Raises:
-        ValueError: no anchor, or one without an area.
+        ValueError: no anchor, one without an area, or one without an end.
     """
-    if not sizes or any(len(size) != 2 or min(size) <= 0 for size in sizes):
+    if not sizes or any(len(size) != 2 or not all(0 < s < inf for s in size) for size in sizes):
         raise ValueError(
-            f"anchors must be [width, height] above 0 in pixels, at least one; found {sizes}"
+            "anchors must be [width, height] in pixels, finite and above 0, at least one; "
+            f"found {sizes}"
         )
 
 

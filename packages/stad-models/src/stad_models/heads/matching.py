@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 import torch
 from torch import Tensor
@@ -103,19 +104,29 @@ def chosen(boxes: Sequence[Tensor], found: Match) -> Tensor:
     return mine_NA4[found.positive_NA]
 
 
-def draw_weights(found: Match, *, count: int, positives: float) -> Tensor:
+def draw_weights(
+    found: Match, *, count: int, positives: float, per_positive: float = inf
+) -> Tensor:
     """How often each anchor `[N, A]` is expected in a random draw of `count` from every clip.
 
     Up to the share `positives` of the draw are positive anchors, the rest negative ones, all alike
     likely. Losses weighted like this are what losses of the published random draw are on average:
     the same gradient, without the noise and whatever the seed or the number of processes.
 
+    Args:
+        found: which anchors are positive and negative.
+        count: anchors per draw.
+        positives: largest share of positive ones, in (0, 1].
+        per_positive: most negative anchors for each positive one; where there is none, as many as
+            for a single one.
+
     Source: Faster R-CNN, Sec. 3.1.3 (the draw).
     """
     yes_NA, no_NA = found.positive_NA.float(), found.negative_NA.float()
     yes_N1, no_N1 = yes_NA.sum(dim=1, keepdim=True), no_NA.sum(dim=1, keepdim=True)
     drawn_yes_N1 = yes_N1.clamp(max=int(count * positives))
-    drawn_no_N1 = torch.minimum(no_N1, count - drawn_yes_N1)
+    most_N1 = (per_positive * drawn_yes_N1.clamp(min=1)).clamp(max=count)
+    drawn_no_N1 = torch.minimum(torch.minimum(no_N1, most_N1), count - drawn_yes_N1)
     return yes_NA * drawn_yes_N1 / yes_N1.clamp(min=1) + no_NA * drawn_no_N1 / no_N1.clamp(min=1)
 
 

@@ -40,7 +40,8 @@ def load(
     Files are read without running code from them: PyTorch's (`weights_only=True`), safetensors, npz
     and pickles of arrays. Strides and dilations are no weights, so checkpoints of classifiers fill
     the trunks of detectors. Kernels without a time axis are repeated over time and divided by its
-    length (Quo vadis, action recognition?, Sec. 2.4); sides of length 1 come and go.
+    length (Quo vadis, action recognition?, Sec. 2.4); sides of length 1 come and go. A network that
+    takes colours and optical flow together, in 5 channels, is filled by weights of colour too.
 
     Args:
         model: a detector (its `backbone` and the linear layer of its `action_head` are filled), or
@@ -247,7 +248,9 @@ def _is_finite(value: Tensor) -> bool:
 def _fitted(tensor: Tensor, shape: tuple[int, ...]) -> tuple[Tensor | None, str]:
     """A tensor in the shape of its place, and what that took; None where it cannot be.
 
-    Sides of length 1 come and go; a kernel `[out, in, height, width]` is inflated over time.
+    Sides of length 1 come and go; a kernel `[out, in, height, width]` is inflated over time. One of
+    3 colours fills one of 5 channels, colours and optical flow, whose part for flow begins at 0:
+    the network starts as that of colour.
     """
     if tuple(tensor.shape) == shape:
         return tensor, ""
@@ -255,4 +258,8 @@ def _fitted(tensor: Tensor, shape: tuple[int, ...]) -> tuple[Tensor | None, str]
         return tensor.reshape(shape), ""
     if tensor.ndim == 4 and len(shape) == 5 and tensor.shape == (*shape[:2], *shape[3:]):
         return tensor[:, :, None].expand(shape) / shape[2], f"inflated over {shape[2]} times"
+    of_colour = tensor.ndim == 5 and tensor.shape[1] == 3
+    if of_colour and shape == (tensor.shape[0], 5, *tensor.shape[2:]):
+        flow = tensor.new_zeros((len(tensor), 2, *tensor.shape[2:]))
+        return torch.cat((tensor, flow), dim=1), "colours alone, flow begins at 0"
     return None, ""

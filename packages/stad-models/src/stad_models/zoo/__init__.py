@@ -2,6 +2,7 @@
 
 from stad_models.zoo.cfad import cfad_i3d, cfad_tiny
 from stad_models.zoo.inception import i3d, i3d_tiny
+from stad_models.zoo.object_segmentation import vos_i3d, vos_tiny
 from stad_models.zoo.se_stad import (
     se_stad_slowfast_r50_4x16,
     se_stad_slowfast_r50_8x8,
@@ -88,4 +89,6 @@ __all__ = [
     "video_capsule_i3d",
     "video_capsule_tiny",
     "vivit_small",
+    "vos_i3d",
+    "vos_tiny",
 ]

@@ -14,13 +14,16 @@ from torch import Tensor
 
 from stad_cli.config import Recipe
 from stad_cli.engine.batch_loader import load_batches
+from stad_cli.engine.clip_forms import followed
 from stad_cli.engine.data import part_of, training_clips, training_transform
 from stad_cli.engine.labelled_videos import further_videos, unlabelled_videos
 from stad_cli.engine.methods.method import TrainingData
 from stad_cli.engine.methods.unlabelled_clips import SEED_APART, strong_transform
 from stad_data import VideoAnnotation, transforms
 from stad_data.clip_samples import frame_samples
+from stad_data.clips import centred
 from stad_data.loading import Batch, ClipDataset, Transform, collate
+from stad_data.object_clips import object_clip, object_samples
 from stad_data.sampling import EpochBatches, Key, keyframe_samples
 from stad_data.splits import unannotated
 from stad_eval import InputError
@@ -122,6 +125,7 @@ def unlabelled_pairs(
         transform=training_transform(recipe, data.dataset),
         seed=seed,
         caches=data.caches,
+        make=object_clip if recipe.clip.form == "object" else centred,
     )
     pairs = ClipPairs(clips=clips, strong=second_view(recipe), seed=seed)
     pinned = group.device.type == "cuda"
@@ -132,7 +136,8 @@ def unlabelled_samples(data: TrainingData) -> UnlabelledSamples:
     """The unlabelled videos, without annotation, and the frames [S, 2] that clips are drawn around.
 
     Every n-th frame (`data.every_nth_frame`), of the dataset's videos perhaps those with actors
-    alone; external videos are untrimmed.
+    alone; external videos are untrimmed. Of objects (`[clip] form`) the first mask is known, which
+    says what is to be followed, and clips begin with a later frame.
 
     Raises:
         InputError: No unlabelled video, or a folder of external ones that cannot be used.
@@ -141,13 +146,22 @@ def unlabelled_samples(data: TrainingData) -> UnlabelledSamples:
     inner = unlabelled_videos(recipe.data, part_of(data.dataset, "train"))
     outer = further_videos(recipe.data, num_classes=len(data.dataset.classes))
     every = recipe.data.every_nth_frame
+    if recipe.clip.form == "object":
+        objects = followed(recipe, inner)
+        return _some(data, objects, object_samples(objects, every=every))
     if recipe.method.unlabelled_frames == "actors":
         samples = keyframe_samples(inner, every=every, empty=False)
     else:
         samples = frame_samples(inner, every=every)
     further = frame_samples(outer, every=every) + np.array([len(inner), 0])
     videos = (*(unannotated(video) for video in inner), *outer)
-    samples = np.concatenate([samples, further])
+    return _some(data, videos, np.concatenate([samples, further]))
+
+
+def _some(
+    data: TrainingData, videos: Sequence[VideoAnnotation], samples: NDArray[np.int64]
+) -> UnlabelledSamples:
+    """The samples, if there are any."""
     if not len(samples):
         raise InputError(
             f"no unlabelled video is left of the train part of {data.dataset.name}",

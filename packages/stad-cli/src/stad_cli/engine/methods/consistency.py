@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from stad_cli.config import OptimSection
-from stad_cli.engine.data import normalise, targets_of, training_batches
+from stad_cli.engine.data import model_input, targets_of, training_batches
 from stad_cli.engine.distributed import Processes
 from stad_cli.engine.methods.clip_pairs import (
     PairBatch,
@@ -106,7 +106,8 @@ class Consistency:
             raise InputError(
                 'method "consistency" needs a detector of localisation maps',
                 found=type(model).__name__,
-                remedy='take model.name "video_capsule_tiny" or "video_capsule_i3d"',
+                remedy='take model.name "video_capsule_tiny", "video_capsule_i3d", "vos_tiny" or '
+                '"vos_i3d"',
             )
         self._model = model
         self._maps = cast("MapDetector", model)
@@ -306,8 +307,7 @@ class Consistency:
 
     def _clips(self, *batches: Batch) -> Tensor:
         """The clips of several batches, as the detector takes them."""
-        clips = torch.cat([batch.clips for batch in batches])
-        return normalise(clips.to(self._group.device, non_blocking=True))
+        return torch.cat([model_input(batch, self._group.device) for batch in batches])
 
     def _nothing(self, count: int) -> Tensor:
         """Labels of clips of which nothing is known."""

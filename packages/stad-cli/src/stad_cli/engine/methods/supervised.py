@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 
 from stad_cli.engine.data import to_device, training_batches
+from stad_cli.engine.detector import channels_of
 from stad_cli.engine.distributed import Processes, wrap
 from stad_cli.engine.methods.method import Losses, TrainingData
 from stad_data.loading import Batch
@@ -54,7 +55,7 @@ class Supervised:
 
     def step(self, batch: Batch) -> Losses:
         """The detector's losses."""
-        clips, targets = to_device(batch, self._device)
+        clips, targets = to_device(batch, self._device, channels=channels_of(self._model))
         detector: Callable[[Tensor, Targets], Losses] = self._network
         return detector(clips, targets)
 
