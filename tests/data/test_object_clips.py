@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+pytest.importorskip("torch")
+
 from stad_data import Track, VideoAnnotation, transforms
 from stad_data.loading import ClipDataset, collate
 from stad_data.object_clips import (
