@@ -17,7 +17,7 @@ from stad_cli.progress import progress
 from stad_cli.recipe_settings import Settings
 from stad_cli.study.study_file import Study
 from stad_data.synthetic import make
-from stad_data.synthetic.making import WORLD_VERSION
+from stad_data.synthetic.making import world_version
 from stad_data.synthetic.scene import Layout
 from stad_eval import InputError
 
@@ -38,7 +38,8 @@ def data_settings(study: Study) -> tuple[Settings, frozenset[str]]:
         return {"study.data.folder": source.folder}, frozenset({"study.data.folder"})
     given = _options(study, source.synthetic)
     usual = _defaults()
-    table = {"layout": "ava", **usual, **given, "world_version": WORLD_VERSION}
+    table: dict[str, Any] = {"layout": "ava", **usual, **given}
+    table["world_version"] = world_version([table["layout"]])
     plain = json.loads(json.dumps(table))
     chosen = [key for key in table if key not in usual or table[key] != usual[key]]
     return (

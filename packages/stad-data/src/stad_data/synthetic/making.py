@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +14,8 @@ from stad_data.synthetic.rendering import render_all
 from stad_data.synthetic.scene import Layout, Scene
 from stad_eval import InputError
 
-# Counts up whenever the same parameters give other files.
-WORLD_VERSION = 1
+# Counts up whenever the same parameters give other files of a layout.
+_VERSIONS: dict[Layout, int] = {"ava": 1, "jhmdb": 1, "ucf24": 1, "youtube-vos": 2}
 _MANIFEST = "manifest.json"
 
 
@@ -141,10 +141,15 @@ def _write(
         os.fsync(manifest.fileno())
 
 
+def world_version(layouts: Iterable[Layout]) -> int:
+    """Tells a set from one of the same parameters that an earlier version of this package drew."""
+    return max(_VERSIONS[layout] for layout in layouts)
+
+
 def _manifest(parameters: Parameters) -> str:
     content = {
         "format": "stad-synthetic",
-        "version": WORLD_VERSION,
+        "version": world_version(parameters.layouts),
         "parameters": parameters.to_json(),
     }
     return json.dumps(content, indent=2, sort_keys=True) + "\n"
