@@ -5,9 +5,10 @@ maps anew. The detections have to be the same, which is checked first. STMA look
 its 3D trunk too; `clip_step` says around which frames, and the naive way looks at the same clip for
 each tubelet. Prints machine and versions, frames per second (median and spread), and the ratio.
 
-    python benchmarks/tubelets.py [--models moc_tiny stma_tiny] [--size 128 96] [--frames 48]
-    python benchmarks/tubelets.py --models moc_dla34 stma_dla34_resnext101 --size 288 288 \\
-        --device cuda --amp --frames 256
+    python benchmarks/tubelets.py    # MOC at its published size, five minutes on a CPU
+    python benchmarks/tubelets.py --models moc_tiny stma_tiny --size 128 96 --frames 48 --batch 8
+    python benchmarks/tubelets.py --models moc_dla34 stma_dla34_resnext101 --device cuda --amp \\
+        --frames 256 --batch 8
 
 MOC's authors give 53 frames per second for MOC at 288 x 288, colour alone, on their GPU.
 """
@@ -110,7 +111,7 @@ def rates(work: Callable[[], object], options: argparse.Namespace, *, frames: in
 
 
 def in_words(values: list[float]) -> str:
-    return f"{statistics.median(values):9.1f} ({min(values):.1f} to {max(values):.1f})"
+    return f"{statistics.median(values):9.3g} ({min(values):.3g} to {max(values):.3g})"
 
 
 def compare(name: str, step: int, options: argparse.Namespace) -> None:
@@ -146,14 +147,14 @@ def compare(name: str, step: int, options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", default=["moc_tiny", "stma_tiny"])
+    parser.add_argument("--models", nargs="+", default=["moc_dla34"])
     parser.add_argument("--tubelet", type=int, default=5)
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 4], help="clip_step of STMA")
-    parser.add_argument("--size", type=int, nargs=2, default=(128, 96))
-    parser.add_argument("--frames", type=int, default=48)
-    parser.add_argument("--checked", type=int, default=24, help="frames compared in float64")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--size", type=int, nargs=2, default=(288, 288))
+    parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--checked", type=int, default=8, help="frames compared in float64")
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--amp", action="store_true", help="bfloat16")
