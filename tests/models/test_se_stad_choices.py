@@ -63,7 +63,7 @@ def test_published_models_take_every_action_head(action):
     with torch.device("meta"):
         model = zoo.se_stad_slowfast_r50_8x8(80, action=action)
         single = zoo.se_stad_slowfast_r50_8x8(21, action=action, exclusive=True)
-    wide = {"linear": 2304, "scene": 4608, "acrn": 512}[action]
+    wide = {"linear": 2304, "scene": 4608, "acrn": 512 + 2304}[action]
     assert model.action_head.projection.weight.shape == (80, wide)
     assert single.action_head.projection.weight.shape == (21, wide)
     assert (model.exclusive, single.exclusive) == (False, True)

@@ -5,7 +5,6 @@ Suffixes: N clips, R actors, C channels of the clip's maps, D channels of relati
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -20,12 +19,16 @@ class Acrn(nn.Module):
 
     The actor's feature (RoIAlign on the mean over time, maximum over its cells) is laid beside the
     scene's feature of every place. A 1x1 convolution of both gives their relation, 3x3 convolutions
-    gather it from neighbouring places, and a linear layer reads actions off its maximum over all.
-    The 1x1 convolution is computed as a sum of its two halves, each once: on the scene and on the
-    actors, which is the same and needs no copy of the scene per actor.
+    gather it from neighbouring places, and a linear layer reads actions off its maximum over all
+    places, joined with the actor's own feature: from the maximum alone it could not tell whose
+    motion it is where a scene holds several actors. The 1x1 convolution is computed as a sum of its
+    two halves, each once: on the scene and on the actors, which is the same and needs no copy of
+    the scene per actor.
 
     GroupNorm, which knows no batch, stands where others have BatchNorm: the number of actors
-    changes from step to step and may be 0.
+    changes from step to step and may be 0. It has one group, of all channels: the actor adds one
+    number per channel, the same at every place, so that groups of a few channels would subtract
+    much of it again as their mean.
 
     Args:
         channels: channels of all pathways together.
@@ -38,7 +41,7 @@ class Acrn(nn.Module):
         aligned: RoIAlign's half-cell correction.
 
     Source: Actor-centric relation network, Sec. 3; SE-STAD's appendix, Table 7 (whose numbers are
-    not given: width and depth are ours).
+    not given: width, depth, normalisation and the actor's own feature beside the maximum are ours).
     """
 
     def __init__(
@@ -59,15 +62,14 @@ class Acrn(nn.Module):
         self.aligned = aligned
         self.of_scene = nn.Conv2d(channels, width, 1, bias=False)
         self.of_actor = nn.Linear(channels, width, bias=False)
-        groups = math.gcd(width, 32)
-        self.relation = nn.Sequential(nn.GroupNorm(groups, width), nn.ReLU(inplace=True))
+        self.relation = nn.Sequential(nn.GroupNorm(1, width), nn.ReLU(inplace=True))
         self.gather = nn.Sequential()
         for _ in range(depth):
             self.gather.append(nn.Conv2d(width, width, 3, padding=1, bias=False))
-            self.gather.append(nn.GroupNorm(groups, width))
+            self.gather.append(nn.GroupNorm(1, width))
             self.gather.append(nn.ReLU(inplace=True))
         self.dropout = nn.Dropout(dropout)
-        self.projection = nn.Linear(width, num_classes)
+        self.projection = nn.Linear(width + channels, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -90,8 +92,10 @@ class Acrn(nn.Module):
             sampling_ratio=0,
             aligned=self.aligned,
         )
-        actor_RD = self.of_actor(cells.amax((2, 3)))
+        actor_RC = cells.amax((2, 3))
+        actor_RD = self.of_actor(actor_RC)
         scene_NDHW = self.of_scene(map_NCHW)
         relation_RDHW = scene_NDHW[rois[:, 0].long()] + actor_RD[:, :, None, None]
         relation_RDHW = self.gather(self.relation(relation_RDHW))
-        return self.projection(self.dropout(relation_RDHW.amax((2, 3))))
+        pooled = torch.cat((relation_RDHW.amax((2, 3)), actor_RC), dim=1)
+        return self.projection(self.dropout(pooled))
