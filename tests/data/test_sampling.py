@@ -174,8 +174,18 @@ def test_rare_classes_are_drawn_more_often(annotation):
     assert alike[:90].sum() == pytest.approx(alike[90:100].sum())
     np.testing.assert_allclose(balanced_weights([video], samples, power=0.0), 1.0)
     assert balanced_weights([video], samples[:0]).shape == (0,)
+    for power in (0.0, 0.5):
+        fewer = balanced_weights([video], samples, power=power, empty=0.1)
+        assert fewer.mean() == pytest.approx(1)
+        assert fewer[100:].sum() / fewer.sum() == pytest.approx(0.1)
+        assert fewer[95] / fewer[5] == pytest.approx(9**power)
+    assert not balanced_weights([video], samples, empty=0.0)[100:].any()
+    np.testing.assert_allclose(
+        balanced_weights([video], samples[:90], power=0.0, empty=0.3), np.ones(90)
+    )
     empty = replace(video, tracks=(), num_classes=3)
     np.testing.assert_allclose(balanced_weights([empty], samples), 1.0)
+    np.testing.assert_allclose(balanced_weights([empty], samples, empty=0.3), 1.0)
 
 
 @given(size=st.integers(0, 50), ranks=st.integers(1, 9))

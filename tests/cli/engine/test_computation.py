@@ -126,3 +126,40 @@ def test_compiled_training_equals_eager_training(part, recipe, dataset, tmp_path
     for name, value in eager.items():
         torch.testing.assert_close(compiled[name], value, rtol=2e-3, atol=2e-3)
     assert other.metrics() == pytest.approx(scored.metrics(), abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("frames", "kernel", "stride", "thin"),
+    [(2, 3, 1, True), (4, 5, 2, True), (2, 3, 2, False), (1, 3, 1, False), (3, 3, 1, False)],
+)
+def test_bfloat16_on_cpus_refuses_maps_of_fewer_frames_than_a_kernel_spans(
+    recipe, frames, kernel, stride, thin
+):
+    def convolution():
+        torch.manual_seed(0)
+        size = (kernel, 3, 3)
+        return nn.Sequential(nn.Conv3d(16, 16, size, (stride, 1, 1), (kernel // 2, 1, 1)))
+
+    clips = torch.randn(2, 16, frames, 8, 8)
+    model = prepare(convolution(), recipe("optim.amp=bf16"), ALONE)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        wanted = convolution()(clips)
+        assert torch.equal(model(clips), wanted)
+    if thin:
+        message = rf"gradient of 0.weight.*at least {kernel} frames.*found {frames}.*amp=none"
+        with torch.autocast("cpu", torch.bfloat16), pytest.raises(InputError, match=message):
+            copy.deepcopy(model)(clips)
+        return
+    whole = convolution()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = model(clips).float()
+    weights = torch.randn_like(found)
+    (found * weights).sum().backward()
+    (whole(clips) * weights).sum().backward()
+    largest = whole[0].weight.grad.abs().max()
+    assert (model[0].weight.grad - whole[0].weight.grad).abs().max() < 0.02 * largest
+
+
+def test_other_precisions_take_thin_maps(recipe):
+    model = prepare(nn.Conv3d(3, 4, 3, padding=1), recipe("optim.amp=none"), ALONE)
+    assert model(torch.randn(1, 3, 2, 8, 8)).requires_grad

@@ -77,3 +77,14 @@ def test_the_branch_tells_every_location(motion, clip_channels):
     assert logits.shape == (2, 4, 4, 6)
     logits.sum().backward()
     assert all(weight.grad is not None for weight in branch.parameters())
+
+
+def test_what_lies_within_reach_is_read_as_well():
+    branch = LocationActions(4, length=2, num_classes=3, coarse=(4,), reach=2, motion=False).eval()
+    frames = torch.randn(1, 2, 4, 9, 9)
+    before = branch(frames)
+    assert before.shape == (1, 3, 9, 9)
+    frames[0, :, :, 4, 4] += 9.0
+    read = torch.zeros(9, 9, dtype=torch.bool)
+    read[2:7:2, 2:7:2] = True  # the place itself and eight around it, two cells away
+    assert torch.equal((branch(frames) != before).any(dim=1)[0], read)

@@ -17,11 +17,16 @@ BASIC = ResNext3dShape(
     strides=(1, 2, 2, 1),
     block="basic",
 )
+LONG = replace(BASIC, frame_strides=(1, 1, 2, 1))
 
 
 @pytest.mark.parametrize(
     ("shape", "strides", "frame_stride", "channels"),
-    [(SMALL, (4, 8, 16, 32), 16, (16, 32, 32, 64)), (BASIC, (2, 4, 8, 8), 8, (8, 12, 16, 20))],
+    [
+        (SMALL, (4, 8, 16, 32), 16, (16, 32, 32, 64)),
+        (BASIC, (2, 4, 8, 8), 8, (8, 12, 16, 20)),
+        (LONG, (2, 4, 8, 8), 4, (8, 12, 16, 20)),
+    ],
 )
 def test_maps_have_the_strides_and_channels_that_are_told(shape, strides, frame_stride, channels):
     trunk = ResNext3d(shape)

@@ -30,6 +30,8 @@ class DataSection(Section):
         every_nth_frame: Train on every n-th annotated frame.
         dense: Train on all frames, where a synthetic set keeps their truth beside its annotation.
         skip_empty: Leave annotated frames without actors out of training.
+        empty: Share of the samples drawn in training that have no actor, below 1; as many as there
+            are where it is not given. Needs `skip_empty` false.
         balance: 0 draws samples as they are, 0.5 draws a class by the square root of its
             frequency, 1 draws all classes alike.
         videos: Use only these videos, in training and evaluation.
@@ -58,6 +60,7 @@ class DataSection(Section):
     every_nth_frame: Positive = 1
     dense: bool = False
     skip_empty: bool = True
+    empty: Annotated[float, Field(ge=0, lt=1)] | None = None
     balance: Share = 0.0
     videos: tuple[str, ...] = ()
     labelled: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -80,6 +83,8 @@ class DataSection(Section):
             raise ValueError("a cache needs cache_size or size = [width, height]")
         if self.cache and self.shards:
             raise ValueError("frames come from the cache or from shards: give one of the two")
+        if self.empty is not None and self.skip_empty:
+            raise ValueError("empty is a share of samples that skip_empty leaves out: set it false")
         if self.index and self.dataset not in ("ava", "synthetic"):
             raise ValueError('index is for dataset = "ava" (or "synthetic") alone')
         return self

@@ -52,6 +52,7 @@ def balanced_weights(
     samples: NDArray[np.int64],
     *,
     power: float = 0.5,
+    empty: float | None = None,
 ) -> NDArray[np.float64]:
     """How often each sample should be drawn so that rare classes are met more often.
 
@@ -59,7 +60,8 @@ def balanced_weights(
     where frequency is the share of samples that hold the class; a sample without labels gets the
     smallest weight of the others. Weights are float64 [S] with mean 1. ``power`` 0 leaves the
     frequencies as they are, 0.5 draws a class in proportion to the square root of its frequency,
-    1 draws all classes alike.
+    1 draws all classes alike. ``empty`` is the share, in [0, 1), of draws that go to samples
+    without labels, where there are both kinds; None leaves it to the weights.
 
     Source: Gupta et al., "LVIS", repeat factor sampling (without its threshold).
     """
@@ -73,6 +75,9 @@ def balanced_weights(
     weights = np.where(held, class_weights, 0.0).max(axis=1, initial=0.0)
     labelled = weights > 0
     weights[~labelled] = weights[labelled].min() if labelled.any() else 1.0
+    if empty is not None and labelled.any() and not labelled.all():
+        others = weights[labelled].sum() * empty / (1 - empty)
+        weights[~labelled] = others / (~labelled).sum()
     return weights / weights.mean()
 
 

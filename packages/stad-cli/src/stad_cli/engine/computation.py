@@ -15,6 +15,7 @@ from torch import nn
 
 from stad_cli.config import Recipe
 from stad_cli.engine.distributed import Processes
+from stad_cli.engine.thin_maps import refuse_thin_maps
 from stad_eval import InputError
 
 
@@ -25,7 +26,7 @@ def prepare(model: nn.Module, recipe: Recipe, group: Processes) -> nn.Module:
 
     Args:
         model: On the group's device.
-        recipe: `model.batch_norm`, `run.channels_last`, `run.compile`.
+        recipe: `model.batch_norm`, `optim.amp`, `run.channels_last`, `run.compile`.
         group: The processes that train it.
 
     Raises:
@@ -40,6 +41,8 @@ def prepare(model: nn.Module, recipe: Recipe, group: Processes) -> nn.Module:
                 remedy='use --set model.batch_norm=frozen, or "local"',
             )
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    if recipe.optim.amp == "bf16" and group.device.type == "cpu":
+        refuse_thin_maps(model)
     if recipe.run.channels_last:
         channels_last(model)
     if recipe.run.compile != "none":

@@ -233,8 +233,10 @@ def training_clips(
             remedy="set data.skip_empty=false to train on frames without actors",
         )
     weights = None
-    if recipe.data.balance:
-        weights = balanced_weights(videos, samples, power=recipe.data.balance)
+    if recipe.data.balance or recipe.data.empty is not None:
+        weights = balanced_weights(
+            videos, samples, power=recipe.data.balance, empty=recipe.data.empty
+        )
     order = EpochBatches(
         size=len(samples),
         batch=recipe.optim.batch,

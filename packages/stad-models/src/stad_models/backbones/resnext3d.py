@@ -30,7 +30,8 @@ class ResNext3dShape:
         stem_pool: whether a max-pool of stride 2, in time and space, follows.
         widths: channels inside the blocks of each stage.
         depths: blocks of each stage.
-        strides: stride of each stage, in time and space alike.
+        strides: stride of each stage over space, and over time unless told otherwise.
+        frame_strides: stride of each stage over time; None is as over space.
         expansion: channels that a bottleneck puts out per channel inside; basic blocks have none.
         cardinality: groups of the bottleneck's 3x3x3 convolution; basic blocks have none.
         block: "bottleneck" (1, 3, 1) or "basic" (3, 3).
@@ -48,13 +49,15 @@ class ResNext3dShape:
     widths: tuple[int, int, int, int] = (128, 256, 512, 1024)
     depths: tuple[int, int, int, int] = (3, 4, 23, 3)
     strides: tuple[int, int, int, int] = (1, 2, 2, 2)
+    frame_strides: tuple[int, int, int, int] | None = None
     expansion: int = 2
     cardinality: int = 32
     block: Literal["bottleneck", "basic"] = "bottleneck"
     motion_stem: bool = False
 
     def __post_init__(self) -> None:
-        if min(*self.widths, *self.depths, *self.strides, self.stem_width) < 1:
+        numbers = (*self.widths, *self.depths, *self.strides, *self.over_time, self.stem_width)
+        if min(numbers) < 1:
             raise ValueError(f"ResNext3dShape: numbers must be positive: {self}")
         if any(size % 2 == 0 for size in self.stem_kernel):
             raise ValueError(f"ResNext3dShape: stem_kernel must be odd, found {self.stem_kernel}")
@@ -68,6 +71,11 @@ class ResNext3dShape:
                 f"ResNext3dShape: widths must be multiples of the cardinality {self.cardinality}, "
                 f"found {self.widths}"
             )
+
+    @property
+    def over_time(self) -> tuple[int, int, int, int]:
+        """Stride of each stage over time."""
+        return self.frame_strides or self.strides
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -86,7 +94,7 @@ class ResNext3dShape:
     def frame_stride(self) -> int:
         """Frames of the clip per frame of the last stage's map."""
         stem = self.stem_strides[0] * (2 if self.stem_pool else 1)
-        return tuple(accumulate(self.strides, mul, initial=stem))[-1]
+        return tuple(accumulate(self.over_time, mul, initial=stem))[-1]
 
 
 class Residual(nn.Module):
@@ -169,14 +177,19 @@ class ResNext3d(nn.Module):
 def _stage(shape: ResNext3dShape, stage: int, channels_in: int, norm: Norm) -> nn.Sequential:
     blocks: list[nn.Module] = []
     for block in range(shape.depths[stage]):
-        stride = 1 if block else shape.strides[stage]
+        over_time, over_space = shape.over_time[stage], shape.strides[stage]
+        stride = (1, 1, 1) if block else (over_time, over_space, over_space)
         blocks.append(_block(shape, stage, channels_in, stride, norm))
         channels_in = shape.channels[stage]
     return nn.Sequential(*blocks)
 
 
 def _block(
-    shape: ResNext3dShape, stage: int, channels_in: int, stride: int, norm: Norm
+    shape: ResNext3dShape,
+    stage: int,
+    channels_in: int,
+    stride: tuple[int, int, int],
+    norm: Norm,
 ) -> Residual:
     width, channels = shape.widths[stage], shape.channels[stage]
     if shape.block == "bottleneck":
@@ -190,7 +203,7 @@ def _block(
             (_conv(channels_in, width, 3, stride=stride), norm(width)),
             (_conv(width, width, 3), norm(width)),
         ]
-    same = channels_in == channels and stride == 1
+    same = channels_in == channels and stride == (1, 1, 1)
     shortcut = (
         nn.Identity()
         if same

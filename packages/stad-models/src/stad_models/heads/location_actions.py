@@ -28,12 +28,15 @@ class LocationActions(nn.Module):
         width: channels of what is joined.
         motion: whether frames pass motion excitation.
         clip_channels: channels of the 3D trunk's map; 0 if there is none.
+        reach: cells from a place to the eight others around it that the last convolution, then
+            3x3, reads as well, so that it knows what moves where; 0 reads the place alone.
 
     Attributes:
         factor: cells of a frame's map per cell of the logits, each way.
         clip_channels: as given.
 
-    Source: STMA, Sec. 2.2 and Fig. 1 (b); channels and the joining convolution are ours.
+    Source: STMA, Sec. 2.2 and Fig. 1 (b); channels and the joining convolution are ours, and
+    a reach of more than 0, for maps finer than the paper's.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class LocationActions(nn.Module):
         width: int = 512,
         motion: bool = True,
         clip_channels: int = 0,
+        reach: int = 0,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
@@ -64,7 +68,8 @@ class LocationActions(nn.Module):
             nn.ReLU(inplace=True),
         )
         self.attention = ChannelAttention() if clip_channels else nn.Identity()
-        self.projection = nn.Conv2d(width, num_classes, 1)
+        around = {"kernel_size": 3, "padding": reach, "dilation": reach} if reach else {}
+        self.projection = nn.Conv2d(width, num_classes, **{"kernel_size": 1, **around})
         self.factor = 2 ** len(coarse)
         self.clip_channels = clip_channels
 

@@ -210,6 +210,7 @@ def stma_tiny(  # noqa: PLR0913 - a named builder shows its knobs
     hidden: int = 48,
     coarse: tuple[int, ...] = (48, 64),
     width: int = 96,
+    reach: int = 0,
     tubelet_length: int = 5,
     clip_length: int = 16,
     clip_stride: int = 1,
@@ -227,6 +228,7 @@ def stma_tiny(  # noqa: PLR0913 - a named builder shows its knobs
         hidden: channels inside the branches for centers, movement and sizes.
         coarse: channels after each convolution of stride 2 in the action branch.
         width: channels of what the action branch joins.
+        reach: of its last convolution, see `LocationActions`.
         tubelet_length: frames K of a tubelet.
         clip_length: frames T of a clip.
         clip_stride: frames between them in the video.
@@ -244,6 +246,7 @@ def stma_tiny(  # noqa: PLR0913 - a named builder shows its knobs
         hidden=hidden,
         coarse=coarse,
         width=width,
+        reach=reach,
         tubelet_length=tubelet_length,
         clip_length=clip_length,
         clip_stride=clip_stride,
@@ -286,6 +289,7 @@ def _stma(  # noqa: PLR0913 - both published and tiny models are made here
     hidden: int = 256,
     coarse: tuple[int, ...] = (128, 256, 256),
     width: int = 512,
+    reach: int = 0,
 ) -> Stma:
     head = TubeletHead(
         backbone.channels,
@@ -302,6 +306,7 @@ def _stma(  # noqa: PLR0913 - both published and tiny models are made here
             num_classes=num_classes,
             coarse=coarse,
             width=width,
+            reach=reach,
             motion=options.motion_excitation,
             clip_channels=0 if clip_backbone is None else clip_backbone.channels["clip"],
         )
