@@ -21,7 +21,7 @@ import numpy as np
 
 from stad_cli.config import Recipe, load_recipe
 from stad_cli.engine.checkpoint import build_model
-from stad_cli.engine.data import dataset_of, frame_caches
+from stad_cli.engine.dataset import dataset_of, frame_caches
 from stad_cli.engine.distributed import processes
 from stad_cli.engine.evaluate import evaluate
 from stad_cli.engine.train import train

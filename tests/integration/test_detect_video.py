@@ -196,8 +196,8 @@ def test_the_model_sees_what_it_sees_in_evaluation(film, untrained, tmp_path):
     import torch
 
     from stad_cli.engine.checkpoint import build_model
-    from stad_cli.engine.data import normalise
-    from stad_cli.engine.data import test_transform as evaluation_transform
+    from stad_cli.engine.clip_changes import test_transform as evaluation_transform
+    from stad_cli.engine.model_input import normalise
     from stad_data import VideoAnnotation, clips
     from stad_data.loading import collate
 

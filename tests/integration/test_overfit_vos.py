@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stad_cli.config import load_recipe
-from stad_cli.engine.data import dataset_of
+from stad_cli.engine.dataset import dataset_of
 from stad_cli.engine.object_evaluation import protocol_of, score_video
 from stad_cli.engine.train import train
 from stad_data.synthetic import make

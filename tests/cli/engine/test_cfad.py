@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from stad_cli.config import load_recipe
+from stad_cli.engine.batches import training_batches
 from stad_cli.engine.checkpoint import build_model
-from stad_cli.engine.data import dataset_of, targets_of, training_batches
+from stad_cli.engine.dataset import dataset_of
 from stad_cli.engine.detector import build_detector
 from stad_cli.engine.distributed import Processes
 from stad_cli.engine.methods.building import build_method
 from stad_cli.engine.methods.method import TrainingData
+from stad_cli.engine.model_input import targets_of
 from stad_cli.engine.run_log import read_log
 from stad_cli.engine.train import train
 from stad_cli.main import main

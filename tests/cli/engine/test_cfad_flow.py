@@ -5,10 +5,12 @@ import torch
 
 from stad_cli.config import load_recipe
 from stad_cli.engine import checkpoint
+from stad_cli.engine.batches import training_batches
 from stad_cli.engine.clip_forms import evaluation_samples
-from stad_cli.engine.data import dataset_of, to_device, training_batches
+from stad_cli.engine.dataset import dataset_of
 from stad_cli.engine.detector import build_detector, check_channels
 from stad_cli.engine.distributed import Processes
+from stad_cli.engine.model_input import to_device
 from stad_cli.engine.predictions import predictions
 from stad_cli.engine.train import train
 from stad_cli.main import main

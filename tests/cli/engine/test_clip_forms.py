@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from stad_cli.engine import data as engine_data
+from stad_cli.engine import clip_changes
+from stad_cli.engine.batches import training_batches
 from stad_cli.engine.clip_forms import (
     clip_maker,
     collector,
@@ -16,9 +17,10 @@ from stad_cli.engine.clip_forms import (
 )
 from stad_cli.engine.collectors.keyframe_tubes import shared_scores
 from stad_cli.engine.collectors.tubes import on_video
-from stad_cli.engine.data import dataset_of, targets_of, training_batches
+from stad_cli.engine.dataset import dataset_of
 from stad_cli.engine.distributed import Processes
 from stad_cli.engine.evaluate import clips_of, evaluate, thinned
+from stad_cli.engine.model_input import targets_of
 from stad_data.loading import collate
 from stad_data.windows import TimeMap
 from stad_eval import InputError
@@ -60,7 +62,7 @@ class Oracle(nn.Module):
 
     def __init__(self, recipe, videos):
         super().__init__()
-        make, transform, clip = clip_maker(recipe), engine_data.test_transform(recipe), recipe.clip
+        make, transform, clip = clip_maker(recipe), clip_changes.test_transform(recipe), recipe.clip
         self.form, self.asked = clip.form, 0
         self.clips = [
             transform(

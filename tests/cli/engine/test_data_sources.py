@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from stad_cli.config import load_recipe
-from stad_cli.engine.data import dataset_of, frame_caches, training_batches
+from stad_cli.engine.batches import training_batches
+from stad_cli.engine.dataset import dataset_of, frame_caches
 from stad_cli.engine.distributed import Processes
 from stad_cli.engine.train import train
 from stad_data import datasets, shards

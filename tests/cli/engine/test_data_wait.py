@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from stad_cli.engine import loop
-from stad_cli.engine.data import dataset_of
+from stad_cli.engine.dataset import dataset_of
 from stad_cli.engine.run_log import read_log
 from stad_cli.engine.train import train
 from stad_eval import InputError

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from stad_cli.config import load_recipe
-from stad_cli.engine.data import open_dataset, part_of
+from stad_cli.engine.dataset import open_dataset, part_of
 from stad_cli.engine.external_proposals import read_external_proposals
 from stad_cli.engine.train import train
 from stad_cli.trained_detector import load_detector

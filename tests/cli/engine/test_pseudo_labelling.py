@@ -247,7 +247,8 @@ class Finding(torch.nn.Module):
 
 
 def proposals_of(detector, recipe, dataset, **settings):
-    from stad_cli.engine.data import dataset_of, training_batches
+    from stad_cli.engine.batches import training_batches
+    from stad_cli.engine.dataset import dataset_of
     from stad_cli.engine.methods.teacher_proposals import teacher_proposals
 
     batch = next(

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from stad_cli.engine.clip_forms import training_samples
-from stad_cli.engine.data import dataset_of
+from stad_cli.engine.dataset import dataset_of
 from stad_cli.engine.distributed import Processes
 from stad_cli.engine.methods import TrainingData
 from stad_cli.engine.methods.annotated_frames import annotated_videos, hidden_truth

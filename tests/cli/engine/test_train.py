@@ -4,16 +4,11 @@ import torch
 
 from stad_cli.config import load_recipe
 from stad_cli.engine import checkpoint
-from stad_cli.engine.data import (
-    dataset_of,
-    frame_caches,
-    normalise,
-    open_dataset,
-    part_of,
-    training_batches,
-)
+from stad_cli.engine.batches import training_batches
+from stad_cli.engine.dataset import dataset_of, frame_caches, open_dataset, part_of
 from stad_cli.engine.distributed import Processes
 from stad_cli.engine.evaluate import evaluate, inference
+from stad_cli.engine.model_input import normalise
 from stad_cli.engine.run_log import read_log
 from stad_cli.engine.train import train
 from stad_eval import InputError, actor_ap, detections_json, frame_map
@@ -306,7 +301,7 @@ def test_evaluation_leaves_modes_and_gradients_as_they_were():
 
 
 def test_targets_fit_the_detector(recipe, dataset):
-    from stad_cli.engine.data import to_device
+    from stad_cli.engine.model_input import to_device
 
     chosen = recipe()
     batch = next(training_batches(chosen, dataset_of(chosen, dataset), ALONE, start=0, caches={}))

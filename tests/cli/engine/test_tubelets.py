@@ -8,10 +8,12 @@ import torch
 
 from stad_cli.engine import checkpoint
 from stad_cli.engine import predictions as passes
-from stad_cli.engine.data import MEAN, SPREAD, dataset_of, to_device, training_batches
+from stad_cli.engine.batches import training_batches
+from stad_cli.engine.dataset import dataset_of
 from stad_cli.engine.detector import build_detector
 from stad_cli.engine.distributed import Processes
 from stad_cli.engine.evaluate import evaluate
+from stad_cli.engine.model_input import MEAN, SPREAD, to_device
 from stad_cli.engine.run_log import read_log
 from stad_cli.engine.train import train
 from stad_cli.run_report import write_report

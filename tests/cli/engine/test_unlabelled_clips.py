@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from stad_cli.engine.data import dataset_of, frame_caches
+from stad_cli.engine.dataset import dataset_of, frame_caches
 from stad_cli.engine.distributed import Processes
 from stad_cli.engine.methods import PseudoLabelling, TrainingData
 from stad_cli.engine.methods.annotated_frames import (

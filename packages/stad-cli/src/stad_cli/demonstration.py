@@ -8,7 +8,7 @@ from pathlib import Path
 from stad_cli.config import Recipe, load_recipe
 from stad_cli.detection_settings import DetectionSettings, VideoSummary
 from stad_cli.engine import checkpoint
-from stad_cli.engine.data import dataset_of
+from stad_cli.engine.dataset import dataset_of
 from stad_cli.engine.distributed import Device
 from stad_cli.engine.run_folder import RunFolder
 from stad_cli.engine.train import TrainOutcome, train

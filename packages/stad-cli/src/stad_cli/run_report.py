@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stad_cli.config import Recipe, load_recipe
-from stad_cli.engine.data import dataset_of, part_of
+from stad_cli.engine.dataset import dataset_of, part_of
 from stad_cli.engine.evaluation import Evaluation, actor_table, tube_table
 from stad_cli.engine.mask_evaluation import MaskEvaluation
 from stad_cli.engine.object_evaluation import stored_evaluation

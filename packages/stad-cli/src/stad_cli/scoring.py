@@ -12,7 +12,7 @@ import numpy as np
 
 from stad_cli.config import Recipe
 from stad_cli.engine import checkpoint
-from stad_cli.engine.data import dataset_of, open_dataset, part_of
+from stad_cli.engine.dataset import dataset_of, open_dataset, part_of
 from stad_cli.engine.distributed import Device, processes
 from stad_cli.engine.evaluate import clips_of, evaluate
 from stad_cli.engine.evaluation import Evaluation, actor_table

@@ -10,8 +10,8 @@ from torch import nn
 
 from stad_cli.config import Recipe
 from stad_cli.engine import checkpoint
+from stad_cli.engine.clip_changes import test_transform
 from stad_cli.engine.computation import require_compiler
-from stad_cli.engine.data import test_transform
 from stad_cli.engine.detector import build_detector
 from stad_cli.engine.distributed import Device, processes
 from stad_data import ActionClasses, Clip, Placement, VideoReader

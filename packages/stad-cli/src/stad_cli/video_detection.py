@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from stad_cli.clip_stream import KeyframeClip, clips, sampling_for
 from stad_cli.detection_settings import DetectionSettings, VideoSummary
 from stad_cli.drawing import draw_boxes
-from stad_cli.engine.data import normalise
+from stad_cli.engine.model_input import normalise
 from stad_cli.keyframe_detections import DetectionsWriter, KeyframeDetections
 from stad_cli.overlay import Overlay, ShownActor, caption
 from stad_cli.trained_detector import Detector, FrameResize, bare_clip

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from stad_cli.engine.data import dataset_of, targets_of, training_batches
+from stad_cli.engine.batches import training_batches
+from stad_cli.engine.dataset import dataset_of
 from stad_cli.engine.distributed import Processes
 from stad_cli.engine.labelled_videos import labelled_videos
 from stad_cli.engine.methods import TrainingData
@@ -14,6 +15,7 @@ from stad_cli.engine.methods.clip_pairs import (
     unlabelled_samples,
 )
 from stad_cli.engine.methods.map_views import carried_maps
+from stad_cli.engine.model_input import targets_of
 from stad_eval import InputError
 
 ALONE = Processes(rank=0, ranks=1, local_ranks=1, device=torch.device("cpu"))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from stad_cli.engine import checkpoint
-from stad_cli.engine.data import dataset_of
+from stad_cli.engine.dataset import dataset_of
 from stad_cli.engine.detector import build_detector
 from stad_cli.engine.distributed import Processes
 from stad_cli.engine.methods import Consistency, TrainingData, build_method

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stad_cli.engine.data import dataset_of
+from stad_cli.engine.dataset import dataset_of
 from stad_cli.engine.labelled_videos import (
     further_videos,
     labelled_videos,

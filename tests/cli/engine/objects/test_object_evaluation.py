@@ -10,7 +10,7 @@ from torch import nn
 
 from stad_cli.engine.clip_forms import evaluation_samples, followed
 from stad_cli.engine.collectors.objects import FollowedObjects, frame_names
-from stad_cli.engine.data import dataset_of, open_dataset
+from stad_cli.engine.dataset import dataset_of, open_dataset
 from stad_cli.engine.distributed import Processes
 from stad_cli.engine.evaluate import clips_of, evaluate, thinned
 from stad_cli.engine.mask_evaluation import OWN_CLASSES, protocol_of

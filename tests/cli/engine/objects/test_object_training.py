@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from stad_cli.engine import checkpoint
-from stad_cli.engine.data import dataset_of, training_batches
+from stad_cli.engine.batches import training_batches
+from stad_cli.engine.dataset import dataset_of
 from stad_cli.engine.detector import build_detector
 from stad_cli.engine.distributed import Processes
 from stad_cli.engine.methods import TrainingData, build_method

@@ -196,7 +196,7 @@ def show_dataset(
 ) -> None:
     """Draw a contact sheet of frames with their annotated boxes and actions."""
     from stad_cli.annotation_sheet import save_png, sheet
-    from stad_cli.engine.data import open_dataset, part_of
+    from stad_cli.engine.dataset import open_dataset, part_of
     from stad_cli.progress import progress
     from stad_eval import InputError
 

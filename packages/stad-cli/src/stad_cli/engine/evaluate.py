@@ -13,7 +13,7 @@ from torch import nn
 from stad_cli.config import Recipe
 from stad_cli.engine.clip_forms import collector, evaluation_samples, followed
 from stad_cli.engine.collectors.findings import Findings, joined
-from stad_cli.engine.data import frame_caches, part_of
+from stad_cli.engine.dataset import frame_caches, part_of
 from stad_cli.engine.distributed import Processes
 from stad_cli.engine.evaluation import Evaluation, ground_truth, tube_table
 from stad_cli.engine.mask_evaluation import MaskEvaluation

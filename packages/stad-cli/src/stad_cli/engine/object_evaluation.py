@@ -12,7 +12,7 @@ from torch import nn
 from stad_cli.config import Recipe
 from stad_cli.engine.clip_forms import evaluation_samples, followed
 from stad_cli.engine.collectors.objects import FollowedObjects, frame_names
-from stad_cli.engine.data import frame_caches
+from stad_cli.engine.dataset import frame_caches
 from stad_cli.engine.distributed import Processes
 from stad_cli.engine.mask_evaluation import MaskEvaluation, protocol_of
 from stad_cli.engine.predictions import predictions

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from stad_cli.config import FLOW_AHEAD, Recipe
-from stad_cli.engine.data import evaluation_batches, model_input, test_transform
+from stad_cli.engine.batches import evaluation_batches
+from stad_cli.engine.clip_changes import test_transform
 from stad_cli.engine.detector import channels_of
+from stad_cli.engine.model_input import model_input
 from stad_data import VideoAnnotation, VideoReader
 from stad_data.clip_flow import FlowSource, with_flow
 from stad_data.clips import FrameSource, gathered, window

@@ -13,7 +13,7 @@ from torch import nn
 from stad_cli.config import Recipe
 from stad_cli.engine import checkpoint, loop
 from stad_cli.engine.computation import multiplication, prepare
-from stad_cli.engine.data import dataset_of, frame_caches, part_of
+from stad_cli.engine.dataset import dataset_of, frame_caches, part_of
 from stad_cli.engine.detector import build_detector, check_channels
 from stad_cli.engine.distributed import Device, Processes, processes
 from stad_cli.engine.evaluate import clips_of, evaluate, thinned

@@ -16,7 +16,7 @@ from torch.export import Dim, ExportedProgram
 
 from stad_cli.config import ClipSection, ModelSection
 from stad_cli.engine.checkpoint import classes_table
-from stad_cli.engine.data import MEAN, SPREAD
+from stad_cli.engine.model_input import MEAN, SPREAD
 from stad_cli.export.graph import Graph, Method, Run
 from stad_cli.export.graphs import cut
 from stad_cli.export.running import FORMAT, VERSION, graph_path, open_graph

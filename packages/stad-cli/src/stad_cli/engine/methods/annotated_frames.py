@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from stad_cli.engine.data import part_of
+from stad_cli.engine.dataset import part_of
 from stad_cli.engine.methods.method import TrainingData
 from stad_data import VideoAnnotation
 from stad_data.sampling import keyframe_samples

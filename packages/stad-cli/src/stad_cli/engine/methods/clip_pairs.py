@@ -14,8 +14,10 @@ from torch import Tensor
 
 from stad_cli.config import Recipe
 from stad_cli.engine.batch_loader import load_batches
+from stad_cli.engine.batches import training_clips
+from stad_cli.engine.clip_changes import training_transform
 from stad_cli.engine.clip_forms import followed
-from stad_cli.engine.data import part_of, training_clips, training_transform
+from stad_cli.engine.dataset import part_of
 from stad_cli.engine.labelled_videos import further_videos, unlabelled_videos
 from stad_cli.engine.methods.method import TrainingData
 from stad_cli.engine.methods.unlabelled_clips import SEED_APART, strong_transform

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from stad_cli.config import OptimSection
-from stad_cli.engine.data import model_input, targets_of, training_batches
+from stad_cli.engine.batches import training_batches
 from stad_cli.engine.distributed import Processes
 from stad_cli.engine.methods.clip_pairs import (
     PairBatch,
@@ -25,6 +25,7 @@ from stad_cli.engine.methods.map_views import carried_maps, judging
 from stad_cli.engine.methods.method import Losses, TrainingData
 from stad_cli.engine.methods.mixed_clips import mixed_clips
 from stad_cli.engine.methods.supervised import Supervised
+from stad_cli.engine.model_input import model_input, targets_of
 from stad_cli.method_section import MethodSection
 from stad_data.loading import Batch
 from stad_eval import InputError

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stad_cli.engine.data import evaluation_batches
+from stad_cli.engine.batches import evaluation_batches
 from stad_cli.engine.evaluate import inference
 from stad_cli.engine.methods.annotated_frames import annotated_videos
 from stad_cli.engine.methods.method import TrainingData

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stad_cli.engine.data import normalise, training_batches
+from stad_cli.engine.batches import training_batches
 from stad_cli.engine.distributed import Processes
 from stad_cli.engine.methods.labelling import calibrated_thresholds, labelling
 from stad_cli.engine.methods.method import Losses, TrainingData
@@ -18,6 +18,7 @@ from stad_cli.engine.methods.pseudo_label_tally import PseudoLabelTally
 from stad_cli.engine.methods.supervised import Supervised
 from stad_cli.engine.methods.teacher_proposals import teacher_proposals
 from stad_cli.engine.methods.unlabelled_clips import UnlabelledBatch, unlabelled_batches
+from stad_cli.engine.model_input import normalise
 from stad_cli.method_section import MethodSection
 from stad_data.loading import Batch
 from stad_data.views import carried

@@ -6,10 +6,11 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 
-from stad_cli.engine.data import to_device, training_batches
+from stad_cli.engine.batches import training_batches
 from stad_cli.engine.detector import channels_of
 from stad_cli.engine.distributed import Processes, wrap
 from stad_cli.engine.methods.method import Losses, TrainingData
+from stad_cli.engine.model_input import to_device
 from stad_data.loading import Batch
 from stad_models.structures import Targets
 from stad_ssl import MeanTeacher

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import nms
 
-from stad_cli.engine.data import normalise
+from stad_cli.engine.model_input import normalise
 from stad_cli.method_section import MethodSection
 from stad_data.loading import Batch, ClipInfo
 from stad_eval import InputError

@@ -12,7 +12,7 @@ import torch
 
 from stad_cli.config import Recipe
 from stad_cli.engine.batch_loader import load_batches
-from stad_cli.engine.data import training_transform
+from stad_cli.engine.clip_changes import training_transform
 from stad_cli.engine.methods.annotated_frames import annotated_videos, hidden_truth
 from stad_cli.engine.methods.method import TrainingData
 from stad_data import FrameAnnotation, VideoAnnotation, transforms, windows
