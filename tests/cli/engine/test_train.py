@@ -222,6 +222,25 @@ def test_balanced_draws_meet_rare_classes_more_often(recipe, dataset):
     assert share > 0.4
 
 
+def test_as_many_clips_without_actors_are_drawn_as_wanted(recipe, dataset):
+    from dataclasses import replace
+
+    data = dataset_of(recipe(), dataset)
+    (track,) = data.train[0].tracks
+    short = replace(track, frames=track.frames[:2], boxes=track.boxes[:2], labels=track.labels[:2])
+    leaving = replace(data, train=(replace(data.train[0], tracks=(short,)), *data.train[1:]))
+    shares = []
+    for wanted in ("data.balance=0.0", "data.empty=0.5"):
+        chosen = recipe("data.skip_empty=false", "optim.batch=32", "augment.mix=0", wanted)
+        batch = next(training_batches(chosen, leaving, ALONE, start=0, caches={}))
+        shares.append(sum(len(boxes) == 0 for boxes in batch.boxes) / 32)
+    assert shares == [6 / 32, 16 / 32]
+    with pytest.raises(InputError, match=r"empty is a share of samples that skip_empty leaves out"):
+        recipe("data.empty=0.2")
+    with pytest.raises(InputError, match=r"empty.*less than 1"):
+        recipe("data.empty=1.0", "data.skip_empty=false")
+
+
 def test_videos_can_be_chosen_and_unknown_ones_are_named(recipe, dataset):
     chosen = dataset_of(recipe('data.videos=["walk/v0", "jump/v2"]'), dataset)
     assert [a.video for a in chosen.train] == ["walk/v0"]
