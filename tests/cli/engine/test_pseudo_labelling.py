@@ -146,7 +146,7 @@ def test_every_strategy_trains(strategy, recipe, dataset, tmp_path):
     chosen = recipe(
         *PSEUDO, "optim.steps=4", f"method.strategy={strategy}", "method.threshold=0.3",
         "method.background=negative", "optim.amp=bf16", "method.ratio=0.5",
-        "method.strong.scale=[0.8, 1.2]",
+        "method.strong.scale=[0.8, 1.2]", "clip.length=8",
     )  # fmt: skip
     found = train(chosen, data=dataset, out=tmp_path / "run", device="cpu")
     last = losses(found.run)[-1]

@@ -155,7 +155,8 @@ def test_training_begins_with_weights_of_the_same_model_only(outcome, recipe, da
 
 
 def test_bf16_and_accumulation_train_the_detector(recipe, dataset, tmp_path):
-    chosen = recipe("optim.steps=4", "optim.amp=bf16", "optim.accumulate=2", "eval.every=0")
+    steps = ("optim.steps=4", "optim.accumulate=2", "eval.every=0")
+    chosen = recipe(*steps, "optim.amp=bf16", "clip.length=8")
     found = train(chosen, data=dataset, out=tmp_path / "run", device="cpu")
     losses = [entry["loss"] for entry in read_log(found.run) if "loss" in entry]
     assert len(losses) == 2

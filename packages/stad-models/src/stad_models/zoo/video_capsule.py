@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from stad_models.backbones.i3d import I3d, I3dShape
 from stad_models.detectors.video_capsule import VideoCapsule, VideoCapsuleOptions
@@ -86,8 +87,8 @@ def video_capsule_tiny(  # noqa: PLR0913 - a named builder shows its knobs
         clip_length: frames of a clip.
         clip_stride: frames between them in the video.
     """
-    # On a CPU the faster layout for narrow maps.
-    return _video_capsule(
+    # Channels last is the faster layout for such narrow maps on a CPU; values do not change.
+    model = _video_capsule(
         I3d(trunk).to(memory_format=torch.channels_last_3d),
         num_classes,
         exclusive=exclusive,
@@ -101,6 +102,10 @@ def video_capsule_tiny(  # noqa: PLR0913 - a named builder shows its knobs
         clip_length=clip_length,
         clip_stride=clip_stride,
     )
+    for part in model.decoder.children():
+        if isinstance(part, nn.Conv3d | nn.ConvTranspose3d):
+            part.to(memory_format=torch.channels_last_3d)
+    return model
 
 
 def _video_capsule(  # noqa: PLR0913 - both models are made here
