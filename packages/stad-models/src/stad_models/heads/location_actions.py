@@ -68,8 +68,9 @@ class LocationActions(nn.Module):
             nn.ReLU(inplace=True),
         )
         self.attention = ChannelAttention() if clip_channels else nn.Identity()
-        around = {"kernel_size": 3, "padding": reach, "dilation": reach} if reach else {}
-        self.projection = nn.Conv2d(width, num_classes, **{"kernel_size": 1, **around})
+        self.projection = nn.Conv2d(
+            width, num_classes, 3 if reach else 1, padding=reach, dilation=max(reach, 1)
+        )
         self.factor = 2 ** len(coarse)
         self.clip_channels = clip_channels
 
