@@ -8,6 +8,11 @@ import av
 import numpy as np
 import pytest
 
+from stad_data import VideoAnnotation
+from stad_data.datasets import jhmdb
+
+FOUR = ("brush_hair", "golf", "pullup", "walk")
+
 RECIPE = """
 [model]
 name = "se_stad_tiny"
@@ -121,3 +126,10 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return made[finds]
 
     return make
+
+
+@pytest.fixture
+def four_clips(real_data: Path) -> list[VideoAnnotation]:
+    """The first training video of each of four classes of JHMDB-21."""
+    training = jhmdb.read(real_data / "jhmdb").train
+    return [next(a for a in training if a.video.startswith(f"{name}/")) for name in FOUR]

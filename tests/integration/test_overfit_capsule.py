@@ -5,17 +5,12 @@ import pytest
 from stad_cli.config import load_recipe
 from stad_cli.engine.run_log import read_log
 from stad_cli.engine.train import train
-from stad_data.datasets import jhmdb
-
-CLASSES = ("brush_hair", "golf", "pullup", "walk")
 
 
 @pytest.mark.slow
-def test_tiny_video_capsule_overfits_four_real_clips(real_data, tmp_path):
+def test_tiny_video_capsule_overfits_four_real_clips(real_data, four_clips, tmp_path):
     folder = real_data / "jhmdb"
-    training = jhmdb.read(folder).train
-    chosen = [next(a for a in training if a.video.startswith(f"{name}/")) for name in CLASSES]
-    videos = [annotation.video for annotation in chosen]
+    videos = [annotation.video for annotation in four_clips]
     recipe = load_recipe(
         "video_capsule_tiny_jhmdb",
         [

@@ -6,17 +6,12 @@ from stad_cli.config import load_recipe
 from stad_cli.engine.checkpoint import build_model
 from stad_cli.engine.run_log import read_log
 from stad_cli.engine.train import train
-from stad_data.datasets import jhmdb
-
-CLASSES = ("brush_hair", "golf", "pullup", "walk")
 
 
 @pytest.mark.slow
-def test_tiny_se_stad_overfits_four_real_clips(real_data, tmp_path):
+def test_tiny_se_stad_overfits_four_real_clips(real_data, four_clips, tmp_path):
     folder = real_data / "jhmdb"
-    training = jhmdb.read(folder).train
-    chosen = [next(a for a in training if a.video.startswith(f"{name}/")) for name in CLASSES]
-    videos = [annotation.video for annotation in chosen]
+    videos = [annotation.video for annotation in four_clips]
     recipe = load_recipe(
         "se_stad_tiny_jhmdb",
         [
@@ -43,7 +38,7 @@ def test_tiny_se_stad_overfits_four_real_clips(real_data, tmp_path):
     )
     outcome = train(recipe, data=folder, out=tmp_path / "run", device="cpu")
     evaluation = outcome.evaluation
-    assert evaluation.clips == sum(annotation.num_frames for annotation in chosen)
+    assert evaluation.clips == sum(annotation.num_frames for annotation in four_clips)
     assert evaluation.metrics()["frame_mAP"] >= 0.95
     assert evaluation.metrics()["actor_AP"] >= 0.95
     losses = [entry["loss"]["action"] for entry in read_log(outcome.run) if "loss" in entry]

@@ -5,9 +5,7 @@ import pytest
 from stad_cli.config import load_recipe
 from stad_cli.engine.run_log import read_log
 from stad_cli.engine.train import train
-from stad_data.datasets import jhmdb
 
-CLASSES = ("brush_hair", "golf", "pullup", "walk")
 SETTING = [
     "eval.part=train",
     "eval.every=0",
@@ -29,11 +27,11 @@ SETTING = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "steps"), [("moc_tiny_jhmdb", 120), ("stma_tiny_jhmdb", 120)])
-def test_tiny_tubelet_detectors_overfit_four_real_clips(name, steps, real_data, tmp_path):
+def test_tiny_tubelet_detectors_overfit_four_real_clips(
+    name, steps, real_data, four_clips, tmp_path
+):
     folder = real_data / "jhmdb"
-    training = jhmdb.read(folder).train
-    chosen = [next(a for a in training if a.video.startswith(f"{each}/")) for each in CLASSES]
-    videos = [annotation.video for annotation in chosen]
+    videos = [annotation.video for annotation in four_clips]
     recipe = load_recipe(name, [*SETTING, f"data.videos={videos}", f"optim.steps={steps}"])
     outcome = train(recipe, data=folder, out=tmp_path / "run", device="cpu")
     metrics = outcome.evaluation.metrics()

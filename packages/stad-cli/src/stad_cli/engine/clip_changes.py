@@ -1,6 +1,8 @@
 """How a recipe changes clips: at random for training, to the model's size for a test."""
 
 from stad_cli.config import DataSection, Recipe, nearest
+from stad_cli.data_sections import AugmentSection
+from stad_cli.method_section import StrongSection
 from stad_data import Dataset, transforms
 from stad_data.loading import Transform
 from stad_eval import InputError
@@ -30,16 +32,22 @@ def training_transform(recipe: Recipe, dataset: Dataset) -> Transform:
         steps.append(transforms.ShortSideResize(data.short_side))
     if augment.flip:
         steps.append(transforms.RandomFlip(augment.flip, label_pairs=_pairs(recipe, dataset)))
-    if augment.brightness or augment.contrast or augment.saturation or augment.hue:
-        steps.append(
-            transforms.ColorJitter(
-                brightness=augment.brightness,
-                contrast=augment.contrast,
-                saturation=augment.saturation,
-                hue=augment.hue,
-            )
-        )
+    steps.extend(color_jitter(augment))
     return transforms.Compose(steps)
+
+
+def color_jitter(changes: AugmentSection | StrongSection) -> list[Transform]:
+    """The change of colours that a section asks for, if it asks for one."""
+    if not (changes.brightness or changes.contrast or changes.saturation or changes.hue):
+        return []
+    return [
+        transforms.ColorJitter(
+            brightness=changes.brightness,
+            contrast=changes.contrast,
+            saturation=changes.saturation,
+            hue=changes.hue,
+        )
+    ]
 
 
 def test_transform(recipe: Recipe) -> Transform:

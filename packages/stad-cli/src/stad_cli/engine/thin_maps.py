@@ -1,5 +1,6 @@
 """What bfloat16 gets wrong on CPUs: convolutions over fewer frames than their kernel spans."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,25 +22,19 @@ def refuse_thin_maps(model: nn.Module) -> None:
     """
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv3d):
-            module.register_forward_pre_hook(_Thickness(name))
+            module.register_forward_pre_hook(partial(_refuse, name))
 
 
-class _Thickness:
-    """Looks at the input of one convolution; a class, so that a model can be copied and pickled."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __call__(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        assert isinstance(module, nn.Conv3d)
-        clips: torch.Tensor = inputs[0]
-        reads, frames = module.kernel_size[0], clips.shape[2]
-        if not torch.is_grad_enabled() or not 1 < frames < reads or module.stride[0] >= frames:
-            return
-        raise InputError(
-            f"the gradient of {self._name}.weight would be wrong: bfloat16 on a CPU cannot train "
-            "convolutions over more frames than there are",
-            expected=f"at least {reads} frames",
-            found=f"{frames}",
-            remedy="use --set optim.amp=none, longer clips, or smaller strides over time",
-        )
+def _refuse(name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    assert isinstance(module, nn.Conv3d)
+    clips: torch.Tensor = inputs[0]
+    reads, frames = module.kernel_size[0], clips.shape[2]
+    if not torch.is_grad_enabled() or not 1 < frames < reads or module.stride[0] >= frames:
+        return
+    raise InputError(
+        f"the gradient of {name}.weight would be wrong: bfloat16 on a CPU cannot train "
+        "convolutions over more frames than there are",
+        expected=f"at least {reads} frames",
+        found=f"{frames}",
+        remedy="use --set optim.amp=none, longer clips, or smaller strides over time",
+    )

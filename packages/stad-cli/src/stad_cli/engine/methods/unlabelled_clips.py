@@ -12,7 +12,7 @@ import torch
 
 from stad_cli.config import Recipe
 from stad_cli.engine.batch_loader import load_batches
-from stad_cli.engine.clip_changes import training_transform
+from stad_cli.engine.clip_changes import color_jitter, training_transform
 from stad_cli.engine.methods.annotated_frames import annotated_videos, hidden_truth
 from stad_cli.engine.methods.method import TrainingData
 from stad_data import FrameAnnotation, VideoAnnotation, transforms, windows
@@ -188,15 +188,7 @@ def strong_transform(recipe: Recipe) -> Transform:
     size = recipe.data.size or (None if crop is None else (crop, crop))
     if size is not None and (strong.scale != (1.0, 1.0) or strong.stretch):
         steps.append(transforms.RandomScaledCrop(size, strong.scale, stretch=strong.stretch))
-    if strong.brightness or strong.contrast or strong.saturation or strong.hue:
-        steps.append(
-            transforms.ColorJitter(
-                brightness=strong.brightness,
-                contrast=strong.contrast,
-                saturation=strong.saturation,
-                hue=strong.hue,
-            )
-        )
+    steps.extend(color_jitter(strong))
     if strong.cutout:
         steps.append(transforms.Cutout(count=strong.cutout, area=strong.cutout_area))
     return transforms.Compose(steps)
