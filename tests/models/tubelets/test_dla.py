@@ -4,7 +4,7 @@ from torch import nn
 
 from stad_models.backbones.deformable import DeformableConv
 from stad_models.backbones.dla import Dla, DlaShape
-from stad_models.backbones.dla_aggregation import bilinear_upsampling
+from stad_models.backbones.dla_aggregation import DepthwiseUpsampling
 
 SMALL = DlaShape(
     stem_kernel=3, widths=(4, 4, 8, 16, 24), depths=(1, 1, 1, 2, 1), strides=(1, 2, 2, 2, 2)
@@ -74,13 +74,25 @@ def test_a_deformable_convolution_works_under_autocast():
 
 @pytest.mark.parametrize("factor", [2, 4])
 def test_upsampling_starts_as_bilinear_interpolation(factor):
-    up = bilinear_upsampling(2, factor)
+    up = DepthwiseUpsampling(2, factor)
     slope = torch.arange(8.0).expand(1, 2, 8, 8)
     found = up(slope)[0, 0]
     assert found.shape == (8 * factor, 8 * factor)
     wanted = (torch.arange(8.0 * factor) + 0.5) / factor - 0.5
     inside = slice(factor, -factor)
     torch.testing.assert_close(found[8 * factor // 2, inside], wanted[inside])
+
+
+def test_upsampling_keeps_the_type_under_autocast():
+    up = DepthwiseUpsampling(3, 2)
+    x = torch.randn(2, 3, 4, 5).bfloat16().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = up(x)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found, up(x.float()).bfloat16())
+    found.sum().backward()
+    assert x.grad.dtype == torch.bfloat16
+    assert up.weight.grad.dtype == torch.float32
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ class Step(nn.Module):
     def __init__(self, channels_in: int, channels: int, factor: int, conv: Conv) -> None:
         super().__init__()
         self.project = ConvNorm(channels_in, channels, conv)
-        self.up: nn.Module = nn.Identity() if factor == 1 else bilinear_upsampling(channels, factor)
+        self.up: nn.Module = nn.Identity() if factor == 1 else DepthwiseUpsampling(channels, factor)
         self.join = ConvNorm(channels, channels, conv)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
@@ -119,19 +119,31 @@ class Aggregation(nn.Module):
         return self.last(seen)[-1]
 
 
-def bilinear_upsampling(channels: int, factor: int) -> nn.ConvTranspose2d:
-    """Upsampling by learned weights, channel by channel, that starts as bilinear interpolation."""
-    layer = nn.ConvTranspose2d(
-        channels,
-        channels,
-        2 * factor,
-        stride=factor,
-        padding=factor // 2,
-        groups=channels,
-        bias=False,
-    )
-    with torch.no_grad():
-        place = torch.arange(2 * factor, dtype=torch.float32)
-        rise = 1 - (place - (factor - 0.5)).abs() / factor
-        layer.weight.copy_(rise[:, None] * rise)
-    return layer
+class DepthwiseUpsampling(nn.ConvTranspose2d):
+    """Upsampling by learned weights, channel by channel, that starts as bilinear interpolation.
+
+    On a CPU it computes in float32 under autocast, and returns what it was given: in bfloat16
+    transposed convolutions by channel are some fifty times slower there (torch 2.15).
+    """
+
+    def __init__(self, channels: int, factor: int) -> None:
+        super().__init__(
+            channels,
+            channels,
+            2 * factor,
+            stride=factor,
+            padding=factor // 2,
+            groups=channels,
+            bias=False,
+        )
+        with torch.no_grad():
+            place = torch.arange(2 * factor, dtype=torch.float32)
+            rise = 1 - (place - (factor - 0.5)).abs() / factor
+            self.weight.copy_(rise[:, None] * rise)
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """`[N, C, h, w]` to `[N, C, h * factor, w * factor]`."""
+        if input.device.type != "cpu" or input.dtype != torch.bfloat16:
+            return super().forward(input, output_size)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(input.float(), output_size).to(input.dtype)
