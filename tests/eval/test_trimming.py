@@ -57,6 +57,16 @@ def test_scores_are_averaged_over_a_window():
     assert smooth.tolist() == [0, 0, 0, 0, 0, 1]
 
 
+def test_the_level_says_from_which_score_on_a_frame_is_action():
+    found = rows_of([0.1] * 4 + [0.4] * 4 + [0.1] * 4)
+    tube_of = np.zeros(12, dtype=np.int64)
+    assert (trim_rows(found, tube_of, Trimming(penalty=1.0)) == -1).all()
+    cut = trim_rows(found, tube_of, Trimming(penalty=1.0, level=0.25))
+    assert cut.tolist() == [-1] * 4 + [0] * 4 + [-1] * 4
+    # Four frames of 0.4 are worth 4 * 0.6 over background, less than two changes of 1.3.
+    assert (trim_rows(found, tube_of, Trimming(penalty=1.3, level=0.25)) == -1).all()
+
+
 def test_rows_in_no_tube_stay_out():
     found = rows_of([0.9, 0.9])
     assert trim_rows(found, np.array([-1, 4])).tolist() == [-1, 0]
@@ -65,8 +75,14 @@ def test_rows_in_no_tube_stay_out():
 
 
 def test_bad_input_is_refused():
-    for options in ({"penalty": -1.0}, {"penalty": {"walk": float("inf")}}, {"window": 2}):
-        with pytest.raises(InputError, match=r"penalty|window"):
+    for options in (
+        {"penalty": -1.0},
+        {"penalty": {"walk": float("inf")}},
+        {"window": 2},
+        {"level": 0.0},
+        {"level": 1.0},
+    ):
+        with pytest.raises(InputError, match=r"penalty|window|level"):
             Trimming(**options)
     for score in (1.5, -0.5):
         with pytest.raises(InputError, match="background") as caught:
@@ -80,14 +96,15 @@ def test_bad_input_is_refused():
 @given(
     st.lists(st.lists(st.integers(0, 8), min_size=1, max_size=6), min_size=1, max_size=3),
     st.sampled_from([0.0, 0.25, 0.5, 1.0, 3.0]),
+    st.sampled_from([0.25, 0.5]),
 )
-def test_the_labels_are_worth_the_most_of_all(tubes, penalty):
+def test_the_labels_are_worth_the_most_of_all(tubes, penalty, level):
     scores = [value / 8 for tube in tubes for value in tube]
     tube_of = np.repeat(np.arange(len(tubes)), [len(tube) for tube in tubes])
-    cut = trim_rows(rows_of(scores), tube_of, Trimming(penalty=penalty)) >= 0
+    cut = trim_rows(rows_of(scores), tube_of, Trimming(penalty=penalty, level=level)) >= 0
 
     def worth(values, labels):
-        parts = [v if on else 1 - v for v, on in zip(values, labels, strict=True)]
+        parts = [v / level - 1 if on else 0.0 for v, on in zip(values, labels, strict=True)]
         return sum(parts) - penalty * int(np.abs(np.diff(np.array(labels, dtype=int))).sum())
 
     for number, tube in enumerate(tubes):

@@ -21,7 +21,8 @@ from stad_cli.engine.dataset import dataset_of
 from stad_cli.engine.distributed import Processes
 from stad_cli.engine.evaluate import clips_of, evaluate, thinned
 from stad_cli.engine.model_input import targets_of
-from stad_data.loading import collate
+from stad_data.clips import Placement
+from stad_data.loading import ClipInfo, collate
 from stad_data.windows import TimeMap
 from stad_eval import InputError
 from stad_models.structures import Detections, Maps, Tubelets, Tubes
@@ -214,6 +215,10 @@ def test_a_tube_of_a_clip_covers_the_frames_whose_middle_lies_in_its_span(span, 
         ("clip.form=tubelet", "tubelet = frames goes with"),
         ("clip.tubelet=3", "tubelet = frames goes with"),
         ("clip.form=tubelets", "clip.form"),
+        ("eval.trim_penalty=1.0", "trim_penalty needs"),
+        ("eval.trim_level=0.3", "go with trim_penalty"),
+        ("eval.trim_window=3", "go with trim_penalty"),
+        ("eval.trim_window=2", "trim_window must be odd, found 2"),
     ],
 )
 def test_a_form_that_makes_no_sense_is_refused(override, message, recipe):
@@ -224,6 +229,44 @@ def test_a_form_that_makes_no_sense_is_refused(override, message, recipe):
 def test_a_tubelet_longer_than_its_clip_is_refused(recipe):
     with pytest.raises(InputError, match="a tubelet of 9 frames"):
         recipe("clip.form=tubelet", "clip.length=6", "clip.tubelet=9")
+
+
+def test_tubes_of_tubelets_are_cut_to_their_action(dataset, recipe):
+    """An actor of 8 frames who acts in the four of which the scores are high."""
+    whole = dataset_of(recipe(*FORMS["tubelet"]), dataset)
+    video = whole.test[0]
+    found = {}
+    for name, overrides in {
+        "whole": (),
+        "cut": ("eval.trim_penalty=0.5", "eval.trim_level=0.3"),
+        "smooth": ("eval.trim_penalty=0.5", "eval.trim_level=0.3", "eval.trim_window=7"),
+        "short": ("eval.trim_penalty=0.5", "eval.trim_level=0.3", "eval.min_tube=6"),
+    }.items():
+        settings = recipe(*FORMS["tubelet"], "clip.tubelet=1", "eval.min_tube=3", *overrides)
+        gathered = collector(settings, [video], whole.classes)
+        for frame in range(8):
+            info = ClipInfo(
+                video=video.video,
+                frame=frame,
+                indices=np.array([frame]),
+                placement=Placement(size=video.size),
+                size=video.size,
+            )
+            score = torch.zeros(1, len(whole.classes))
+            score[0, 1] = 0.5 if 2 <= frame < 6 else 0.1
+            box = torch.tensor([[[10.0, 10.0, 30.0, 40.0]]])
+            gathered.add(info, Tubelets(boxes=box, scores=score, first=0))
+        found[name] = gathered.findings()
+        assert len(found[name].found) == 8  # boxes on frames stay
+    (tube,) = found["whole"].tubes
+    assert tube.frames.tolist() == list(range(8))
+    (tube,) = found["cut"].tubes
+    assert tube.frames.tolist() == [2, 3, 4, 5]
+    assert tube.label == 1
+    assert tube.score == pytest.approx(0.5)
+    (tube,) = found["smooth"].tubes
+    assert len(tube) > 4
+    assert len(found["short"].tubes) == 0
 
 
 def test_boxes_of_a_tube_share_the_geometric_mean_of_their_scores():

@@ -82,6 +82,12 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _trimming_fits(self) -> "Recipe":
+        if self.eval.trim_penalty is not None and self.clip.form != "tubelet":
+            raise ValueError('eval.trim_penalty needs [clip] form = "tubelet"')
+        return self
+
+    @model_validator(mode="after")
     def _external_proposals_are_named(self) -> "Recipe":
         for key in ("train_inputs", "test_inputs"):
             if self.model.options.get(key) == "external" and not self.data.proposals:

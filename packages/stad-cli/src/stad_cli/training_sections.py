@@ -102,6 +102,11 @@ class EvalSection(Section):
             tubes, whatever they do. Every box gets the geometric mean of its tube's action scores,
             and tubes are scored as well.
         min_tube: Tubes of fewer frames are left out where boxes or tubelets are linked.
+        trim_penalty: Form "tubelet": cut tubes to the frames that show their action, where every
+            change between action and none costs this (`stad_eval.Trimming`); None cuts nothing.
+        trim_level: Score of a tubelet's action that may as well be none. Action and center
+            multiply to a score, so that it is lower than either's threshold.
+        trim_window: Over how many frames around each one scores are averaged first, an odd number.
         map_threshold: Value of a localisation map from which a pixel belongs to an actor.
     """
 
@@ -113,7 +118,18 @@ class EvalSection(Section):
     iou: Annotated[float, Field(gt=0, le=1)] = 0.5
     link: bool = False
     min_tube: Positive = 15
+    trim_penalty: Annotated[float, Field(ge=0)] | None = None
+    trim_level: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    trim_window: Positive = 1
     map_threshold: Share = 0.5
+
+    @model_validator(mode="after")
+    def _trim(self) -> "EvalSection":
+        if self.trim_window % 2 == 0:
+            raise ValueError(f"trim_window must be odd, found {self.trim_window}")
+        if self.trim_penalty is None and (self.trim_level, self.trim_window) != (0.5, 1):
+            raise ValueError("trim_level and trim_window go with trim_penalty, and only with it")
+        return self
 
 
 class RunSection(Section):

@@ -25,8 +25,11 @@ class Trimming:
 
     Attributes:
         penalty: what a change between action and background costs (the papers' alpha), by class
-            name or one number for all; scores are in [0, 1], so that 3 needs a run of frames whose
-            scores are 6 over 0.5 in sum to be worth starting and ending.
+            name or one number for all; a frame of score 0 is worth 1 as background, so that
+            starting and ending at 3 has to save as much as six of those cost as action.
+        level: the score of a frame that may as well be action as background; 0.5 (the papers', for
+            probabilities of an action against all else). A frame is worth `score / level - 1` more
+            as action than as background.
         window: scores are first averaged over so many frames around each one, an odd number;
             1: as they are.
 
@@ -35,6 +38,7 @@ class Trimming:
     """
 
     penalty: float | Mapping[str, float] = 3.0
+    level: float = 0.5
     window: int = 1
 
     def __post_init__(self) -> None:
@@ -42,6 +46,10 @@ class Trimming:
         for value in values:
             if not 0.0 <= value < np.inf:
                 raise InputError("bad penalty", expected="a number, 0 or more", found=value)
+        if not 0.0 < self.level < 1.0:
+            raise InputError(
+                "bad level", expected="a score between 0 and 1, neither of them", found=self.level
+            )
         if self.window < 1 or self.window % 2 == 0:
             raise InputError("bad window", expected="an odd number, 1 or more", found=self.window)
 
@@ -88,12 +96,12 @@ def trim_rows(
     score = found.score[rows]
     if score.min() < 0.0 or score.max() > 1.0:
         raise InputError(
-            "scores cannot be compared with the background's, 1 - score",
+            "scores cannot be compared with the background's",
             expected="scores in [0, 1]",
             found=float(score.min() if score.min() < 0.0 else score.max()),
         )
     tube = tube_of[rows]
-    gain = 2.0 * _averaged(score, tube, options.window) - 1.0
+    gain = _averaged(score, tube, options.window) / options.level - 1.0
     action = _best_labels(gain, tube, penalty[found.label[rows]])
     starts = action & np.append(True, (np.diff(tube) != 0) | ~action[:-1])
     result[rows[action]] = np.cumsum(starts)[action] - 1

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from stad_cli.config import Recipe
+from stad_cli.config import EvalSection, Recipe
 from stad_cli.engine.collectors.findings import Collector
 from stad_cli.engine.collectors.keyframes import KeyframeCollector
 from stad_cli.engine.collectors.maps import MapCollector
@@ -30,7 +30,7 @@ from stad_data.object_clips import (
     object_samples,
 )
 from stad_data.sampling import keyframe_samples
-from stad_eval import InputError, TubeletLinking
+from stad_eval import InputError, Trimming, TubeletLinking
 
 
 def clip_maker(recipe: Recipe, flows: Mapping[str, FlowSource] | None = None) -> ClipMaker:
@@ -139,8 +139,12 @@ def collector(
         InputError: Keyframes are to be linked that lie seconds apart.
     """
     if recipe.clip.form == "tubelet":
-        linking = TubeletLinking(min_length=recipe.eval.min_tube)
-        return TubeletCollector(annotations, classes, linking=linking)
+        return TubeletCollector(
+            annotations,
+            classes,
+            linking=TubeletLinking(min_length=recipe.eval.min_tube),
+            trimming=_trimming(recipe.eval),
+        )
     if recipe.clip.form == "map":
         return MapCollector(annotations, classes, threshold=recipe.eval.map_threshold)
     if recipe.clip.form == "video":
@@ -154,6 +158,14 @@ def collector(
         )
     link = every_nth_frame if recipe.eval.link else None
     return KeyframeCollector(annotations, classes, link=link, min_tube=recipe.eval.min_tube)
+
+
+def _trimming(section: EvalSection) -> Trimming | None:
+    if section.trim_penalty is None:
+        return None
+    return Trimming(
+        penalty=section.trim_penalty, level=section.trim_level, window=section.trim_window
+    )
 
 
 def video_samples(

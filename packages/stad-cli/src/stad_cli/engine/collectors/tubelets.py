@@ -16,6 +16,7 @@ from stad_data.loading import ClipInfo
 from stad_eval import (
     Boxes,
     InputError,
+    Trimming,
     TubeletLinking,
     concatenate,
     empty_boxes,
@@ -38,6 +39,7 @@ class TubeletCollector:
         annotations: The videos; their names become the tables' `videos`, in this order.
         classes: The actions; their names become `classes`.
         linking: How tubelets become tubes; `min_length` is lowered to a video's own length.
+        trimming: How tubes are cut in time; None cuts nothing.
     """
 
     def __init__(
@@ -46,10 +48,11 @@ class TubeletCollector:
         classes: ActionClasses,
         *,
         linking: TubeletLinking | None = None,
+        trimming: Trimming | None = None,
     ) -> None:
         self._annotations = {each.video: each for each in annotations}
         self._classes = classes
-        self._linking = linking or TubeletLinking()
+        self._linking, self._trimming = linking or TubeletLinking(), trimming
         self._video: str | None = None
         self._starts: list[NDArray[np.int64]] = []
         self._boxes: list[NDArray[np.float64]] = []
@@ -137,7 +140,7 @@ class TubeletCollector:
         self._found.append(_within(frame_boxes(tubelets), frames))
         self._actors.append(_within(frame_boxes(persons), frames))
         linking = replace(self._linking, min_length=min(self._linking.min_length, frames))
-        for tube in link_tubelets(tubelets, linking):
+        for tube in link_tubelets(tubelets, linking, trimming=self._trimming):
             inside = tube.frames < frames
             self._tubes.append(replace(tube, frames=tube.frames[inside], boxes=tube.boxes[inside]))
 
