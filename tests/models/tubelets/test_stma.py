@@ -3,6 +3,7 @@ import itertools
 
 import pytest
 import torch
+from torch.nn.functional import softplus
 
 from stad_models import zoo
 from stad_models.backbones.dla import Dla
@@ -11,6 +12,8 @@ from stad_models.detectors.stma import Stma
 from stad_models.detectors.stma_options import StmaOptions
 from stad_models.heads.location_actions import LocationActions
 from stad_models.heads.tubelet import TubeletHead
+from stad_models.heads.tubelet_boxes import background_cells
+from stad_models.heads.tubelet_targets import grid_actors
 from stad_models.zoo.tubelets import TINY_CLIP_TRUNK, TINY_DLA
 
 NARROW = dataclasses.replace(TINY_DLA, widths=(4, 4, 6, 8, 8))
@@ -161,6 +164,73 @@ def test_scores_are_those_of_the_center_times_the_action():
             assert (found.scores.amax(dim=1) <= centers.max() + 1e-6).all()
 
 
+def test_background_takes_a_share_of_the_score():
+    clips = torch.randn(1, 3, 8, 48, 64)
+    for exclusive in (True, False):
+        model = narrow(exclusive=exclusive).eval()
+        (plain,) = model(clips)
+        model.options = dataclasses.replace(model.options, background_centers=2)
+        (found,) = model(clips)
+        assert torch.equal(found.boxes, plain.boxes)
+        if not exclusive:
+            assert torch.equal(found.scores, plain.scores)
+            continue
+        # "No action" has the logit 0: logits are shares against it.
+        center = plain.scores.sum(dim=1, keepdim=True)
+        nothing = center - found.scores.sum(dim=1, keepdim=True)
+        assert (nothing > 0).all()
+        shares = (found.scores / nothing).log().softmax(dim=1)
+        torch.testing.assert_close(shares, plain.scores / center)
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_background_trains_the_action_branch_where_nobody_acts(random_targets, exclusive):
+    clips = torch.randn(2, 3, 8, 48, 64)
+    options = StmaOptions(action_weight=1.0, background_centers=2)
+    model = narrow(options, exclusive=exclusive)
+    losses = model(clips, random_targets((0, 0)))
+    assert losses["movement"] == losses["size"] == 0
+    assert losses["action"] > 0
+    losses["action"].backward()
+    assert all(weight.grad.isfinite().all() for weight in model.action_head.parameters())
+    # The places come from the map of centers, but teach it nothing.
+    assert all(weight.grad is None for weight in model.tubelet_head.parameters())
+
+
+def test_background_counts_as_much_as_actors(random_targets):
+    clips, targets = torch.randn(2, 3, 8, 48, 64), random_targets((2, 0))
+    options = StmaOptions(action_weight=1.0, background_centers=2)
+    model = narrow(options, exclusive=False).eval()
+    together = model(clips, targets)["action"]
+    model.options = dataclasses.replace(options, background_centers=0)
+    alone = model(clips, targets)["action"]
+    maps = tuple(
+        x.unflatten(0, (2, 5))
+        for x in model.frame_maps(clips[:, :, 2:7].transpose(1, 2).flatten(0, 1))
+    )
+    maps = (*maps, *model.clip_maps(clips))
+    actors = grid_actors(targets, stride=4, size=(64, 48))
+    heat = model.points(maps, (64, 48)).centers.sigmoid()
+    logits = model.action_logits(maps, *background_cells(heat, actors, 2))
+    assert len(logits) == 4
+    torch.testing.assert_close(together - alone, softplus(logits).mean())
+
+
+def test_background_is_told_from_an_actor(random_targets):
+    torch.manual_seed(0)
+    options = StmaOptions(action_weight=1.0, background_centers=3)
+    model = narrow(options)
+    clips = torch.randn(2, 3, 8, 48, 64)
+    targets = random_targets((1, 0), seed=1)
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    for _ in range(40):
+        optimizer.zero_grad()
+        loss = model(clips, targets)["action"]
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.3
+
+
 def test_the_3d_trunk_sees_all_frames():
     model = narrow().eval()
     clips = torch.randn(1, 3, 8, 48, 64)
@@ -215,6 +285,10 @@ def test_parts_of_a_branch_that_is_off_are_refused():
     for name in ("motion_excitation", "aggregation"):
         with pytest.raises(ValueError, match="parts of the branch that class_agnostic brings"):
             switched(name)
+    with pytest.raises(ValueError, match="background_centers must be 0 or more, found -1"):
+        StmaOptions(background_centers=-1)
+    with pytest.raises(ValueError, match="background_centers train the branch"):
+        switched("gaussian_size", background_centers=1)
     with pytest.raises(ValueError, match="max_tubelets must be positive or None, found 0"):
         StmaOptions(max_tubelets=0)
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from stad_models.heads.tubelet_boxes import (
     DISTANCE_UNIT,
     FoundPoints,
+    background_cells,
     found_points,
     middle_of,
     peaks,
@@ -141,3 +142,29 @@ def test_tubelets_need_a_score_of_their_own():
         assert tubelets.first == 6
         assert torch.equal(tubelets.boxes, found.boxes[0, :count])
         assert torch.equal(tubelets.scores, scores[0, :count])
+
+
+def test_background_cells_are_the_best_maxima_outside_boxes(make_tracks, make_track_targets):
+    heat = torch.zeros(2, 1, 6, 8)
+    for y, x, value in ((1, 1, 0.9), (1, 3, 0.8), (4, 6, 0.7), (4, 1, 0.6)):
+        heat[0, 0, y, x] = value
+    heat[0, 0, 4, 7] = 0.65  # beside a higher one, so no maximum
+    heat[1, 0, 0, 0] = 0.2
+    # One actor on cells x 0 to 2 and y 0 to 2 of the first clip, in pixels of stride 4.
+    track = make_tracks([[[0.0, 0.0, 12.0, 12.0]]])
+    nobody = TrackTargets(
+        boxes=torch.zeros(0, 1, 4),
+        present=torch.zeros((0, 1), dtype=torch.bool),
+        labels=torch.zeros(0, 1, 3),
+    )
+    actors = grid_actors(make_track_targets(track, nobody), stride=4, size=(32, 24))
+    clips, cells = background_cells(heat, actors, 2)
+    assert clips.tolist() == [0, 0, 1]
+    assert cells.tolist() == [[3, 1], [6, 4], [0, 0]]
+    # A cell whose neighbour in the box is higher is no maximum, though it lies outside.
+    heat[0, 0, 1, 2] = 0.95
+    clips, cells = background_cells(heat, actors, 2)
+    assert cells[clips == 0].tolist() == [[6, 4], [1, 4]]
+    clips, cells = background_cells(torch.zeros(2, 1, 6, 8), actors, 2)
+    assert clips.shape == (0,)
+    assert cells.shape == (0, 2)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
+from torch.nn.functional import one_hot, pad
 
 from stad_models import losses
 from stad_models.backbones.features import Backbone
@@ -25,7 +25,7 @@ from stad_models.detectors.snippets import (
 from stad_models.detectors.stma_options import StmaOptions
 from stad_models.heads.location_actions import LocationActions
 from stad_models.heads.tubelet import PointMaps, TubeletHead, precise
-from stad_models.heads.tubelet_boxes import found_points, tubelets_of
+from stad_models.heads.tubelet_boxes import background_cells, found_points, tubelets_of
 from stad_models.heads.tubelet_losses import (
     area_movement_loss,
     area_size_loss,
@@ -40,6 +40,12 @@ from stad_models.structures import Targets, Tubelets
 
 class Stma(nn.Module):
     """The detector, composed of built parts that agree with the switches of its options.
+
+    With `background_centers` the best centers outside all actors' boxes train the action branch as
+    well: as no action, a class whose logit is always 0, where actions are exclusive, else as none
+    of the actions. Actors and they count the same, however many there are. This is ours, for
+    videos in which people also do nothing that counts: a whole clip tells that better than K
+    frames.
 
     Args:
         backbone: a `FrameBackbone`.
@@ -181,7 +187,7 @@ class Stma(nn.Module):
         else:
             clips_N1 = torch.arange(len(found.cells), device=found.cells.device)[:, None]
             logits = self.action_logits(maps, clips_N1, found.cells)
-            shares = logits.softmax(dim=2) if self.exclusive else logits.sigmoid()
+            shares = self._shares(logits)
         scores = shares * found.scores[..., None]
         return tubelets_of(found, scores, min_score=self.options.min_score, first=first)
 
@@ -200,13 +206,41 @@ class Stma(nn.Module):
             "size": options.regression * options.size_weight * sizes(points.sizes, actors),
         }
         if self.action_head is not None:
-            found["action"] = options.action_weight * self._action_loss(maps, actors)
+            found["action"] = options.action_weight * self._action_loss(
+                maps, actors, points.centers
+            )
         return found
 
-    def _action_loss(self, maps: tuple[Tensor, ...], actors: GridActors) -> Tensor:
-        logits_RC = self.action_logits(maps, actors.clips, actors.cells[:, actors.key])
-        total = losses.action(logits_RC, actors.labels, exclusive=self.exclusive)
-        return total / shared_normaliser(total.new_tensor(float(len(actors))))
+    def _shares(self, logits: Tensor) -> Tensor:
+        """Probabilities of the actions, of the same shape as their logits `[..., C]`."""
+        if not self.exclusive:
+            return logits.sigmoid()
+        if not self.options.background_centers:
+            return logits.softmax(dim=-1)
+        return pad(logits, (0, 1)).softmax(dim=-1)[..., :-1]
+
+    def _action_loss(self, maps: tuple[Tensor, ...], actors: GridActors, centers: Tensor) -> Tensor:
+        found = self._mean_action_loss(
+            maps, actors.clips, actors.cells[:, actors.key], actors.labels
+        )
+        if not self.options.background_centers:
+            return found
+        clips, cells = background_cells(
+            centers.detach().sigmoid(), actors, self.options.background_centers
+        )
+        nothing = actors.labels.new_zeros((len(clips), self.num_classes))
+        return found + self._mean_action_loss(maps, clips, cells, nothing)
+
+    def _mean_action_loss(
+        self, maps: tuple[Tensor, ...], clips: Tensor, cells: Tensor, labels: Tensor
+    ) -> Tensor:
+        """Mean over places; rows of labels without any are of no action."""
+        logits = self.action_logits(maps, clips, cells)
+        if self.exclusive and self.options.background_centers:
+            logits = pad(logits, (0, 1))
+            labels = torch.cat((labels, 1 - labels.sum(dim=1, keepdim=True)), dim=1)
+        total = losses.action(logits, labels, exclusive=self.exclusive)
+        return total / shared_normaliser(total.new_tensor(float(len(cells))))
 
 
 def _check_step(step: int, clip_length: int, length: int, stride: int) -> None:

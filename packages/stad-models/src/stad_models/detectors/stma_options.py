@@ -22,13 +22,16 @@ class StmaOptions:
         size_weight: weight of sizes within that.
         max_tubelets: centers per clip; None takes the paper's 10, or MOC's 100 where centers have
             classes.
+        background_centers: the branch of actions also learns to tell "no action", from so many of
+            the best false centers per clip, see `Stma`. 0, the paper's: from actors alone, so that
+            only the centers, told from K frames, say who acts.
         min_score: centers must score more than this; those that score 0 never count.
         clip_step: in a streaming pass the 3D trunk looks at the clips around every so many frames
             of the video; the tubelets between share the nearest one's map. 1 gives every tubelet
             the clip around its own keyframe, as in training.
 
     Raises:
-        ValueError: a part of the action branch without the branch.
+        ValueError: a part of the action branch without the branch; a number out of range.
 
     Source: Sec. 2.4, Eq. 8 and 9; Sec. 2.5; Tables 2 and 3.
     """
@@ -43,6 +46,7 @@ class StmaOptions:
     regression_weight: float | None = None
     size_weight: float = 0.1
     max_tubelets: int | None = None
+    background_centers: int = 0
     min_score: float = 0.0
     clip_step: int = 1
 
@@ -51,6 +55,16 @@ class StmaOptions:
             raise ValueError(
                 "StmaOptions: motion_excitation and aggregation are parts of the branch that "
                 "class_agnostic brings; switch it on, or both of them off"
+            )
+        if self.background_centers < 0:
+            raise ValueError(
+                "StmaOptions: background_centers must be 0 or more, found "
+                f"{self.background_centers}"
+            )
+        if self.background_centers and not self.class_agnostic:
+            raise ValueError(
+                "StmaOptions: background_centers train the branch that class_agnostic brings; "
+                "switch it on, or set background_centers to 0"
             )
         if self.max_tubelets is not None and self.max_tubelets < 1:
             raise ValueError(

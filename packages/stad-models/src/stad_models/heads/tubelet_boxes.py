@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stad_models.heads.tubelet import Extent
-from stad_models.heads.tubelet_targets import cells_of
+from stad_models.heads.tubelet_targets import GridActors, cells_of
 from stad_models.structures import Tubelets
 
 DISTANCE_UNIT = 4.0
@@ -107,10 +107,38 @@ def peaks(heat: Tensor, limit: int) -> tuple[Tensor, Tensor, Tensor]:
         heat: `[N, P, h, w]`, non-negative.
         limit: how many per clip; fewer where the maps have fewer cells.
     """
+    return _highest(_local_maxima(heat), limit)
+
+
+def background_cells(heat: Tensor, actors: GridActors, limit: int) -> tuple[Tensor, Tensor]:
+    """Clips `[B]` and cells `[B, 2]` of the highest local maxima outside all actors' boxes.
+
+    Args:
+        heat: `[N, 1, h, w]` probabilities of centers.
+        actors: who is there, N clips of them; a cell lies in a box where its middle does.
+        limit: how many per clip; fewer where there are no more.
+    """
+    height, width = actors.grid
+    left, top, right, bottom = actors.boxes[:, actors.key, :, None].unbind(dim=1)
+    x = torch.arange(width, device=heat.device) + 0.5
+    y = torch.arange(height, device=heat.device) + 0.5
+    inside_Rhw = ((y >= top) & (y < bottom))[:, :, None] & ((x >= left) & (x < right))[:, None]
+    count_Nhw = heat.new_zeros(heat.shape[0], height, width)
+    count_Nhw.index_add_(0, actors.clips, inside_Rhw.to(heat))
+    free = _local_maxima(heat).where(count_Nhw[:, None] == 0, 0.0)
+    scores, _, cells = _highest(free, limit)
+    clips_B, places_B = (scores > 0).nonzero(as_tuple=True)
+    return clips_B, cells[clips_B, places_B]
+
+
+def _local_maxima(heat: Tensor) -> Tensor:
+    """The heat of cells that are as high as their eight neighbours, 0 elsewhere."""
+    return heat.where(heat == functional.max_pool2d(heat, 3, stride=1, padding=1), 0.0)
+
+
+def _highest(heat: Tensor, limit: int) -> tuple[Tensor, Tensor, Tensor]:
     _, kinds, height, width = heat.shape
-    highest = functional.max_pool2d(heat, 3, stride=1, padding=1)
-    flat = heat.where(heat == highest, 0.0).flatten(1)
-    scores, places = flat.topk(min(limit, kinds * height * width), dim=1)
+    scores, places = heat.flatten(1).topk(min(limit, kinds * height * width), dim=1)
     cells = torch.stack((places % width, places % (height * width) // width), dim=-1)
     return scores, places // (height * width), cells
 
